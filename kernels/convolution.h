@@ -1,0 +1,52 @@
+/* Convolution as im2col and cblas_sgemm, over tiles of whole images.
+ *
+ * convolution_plan() decides by shape alone how a convolution is lowered; everything that
+ * follows, and so every bit of a result, is fixed by that plan. Weights lie as
+ * [g, kh, kw, ic/g, oc/g] (pixels first), [g, ic/g, kh, kw, oc/g] (taps first), or
+ * [kh, kw, c] (depthwise). x, y and their gradients are n images in the plan's layouts.
+ */
+#ifndef KERNELS_CONVOLUTION_H
+#define KERNELS_CONVOLUTION_H
+
+#include "kernels.h"
+
+enum lowering {
+    LOWERING_PIXELS,    /* columns [pixels, taps]: many channels */
+    LOWERING_TAPS,      /* columns [taps, pixels]: few channels */
+    LOWERING_POINTWISE, /* 1x1, stride 1: the input is its own column matrix */
+    LOWERING_DEPTHWISE, /* no matrix: a kernel of its own */
+};
+
+struct convolution {
+    struct window window;
+    enum lowering lowering;
+    enum layout x_layout, y_layout; /* what the kernels are fastest with; x may be either */
+    int rows;        /* output pixels a tile of columns, at the most */
+    int kernel_rows; /* kernel rows a column matrix, at the most */
+    int output_rows; /* taps first: output rows of an image a tile */
+    bool weights_apart; /* weight gradient cut over weights instead of over images */
+    int weight_tiles;   /* into so many tiles */
+    size_t scratch;     /* floats that every function below needs, at the most */
+};
+
+/* `x_layout` and `y_layout` of the result are wishes that the caller may change for x. */
+struct convolution convolution_plan(struct window window);
+
+/* Recomputes what depends on x_layout after the caller changed it. */
+void convolution_set_input_layout(struct convolution *c, enum layout x_layout);
+
+void convolution_forward(const struct convolution *c, const struct kernels *k, int n,
+                         const float *x, const float *w, float *y, float *scratch);
+
+/* Both gradients from one visit of each tile. dx may be NULL (not wanted); it is overwritten, or
+ * added to with `accumulate_dx`. dw may be NULL; the same with `accumulate_dw`. */
+void convolution_backward(const struct convolution *c, const struct kernels *k, int n,
+                          const float *x, const float *w, const float *dy, bool accumulate_dx,
+                          float *dx, bool accumulate_dw, float *dw, float *scratch);
+
+/* Tile `tile` of the weight gradient over all n images; overwrites that part of dw. */
+void convolution_backward_weights_tile(const struct convolution *c, const struct kernels *k, int n,
+                                       int tile, const float *x, const float *dy, float *dw,
+                                       float *scratch);
+
+#endif
