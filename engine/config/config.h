@@ -1,0 +1,131 @@
+/* An experiment's INI text: sections of keys with their lines, overrides applied.
+ *
+ * The config knows nothing of what the keys mean. Who reads a section names the keys it accepts
+ * in a table of `struct key`; config_read() parses and checks every value by that table, and a key
+ * of the section that the table lacks is an error with its line and the nearest name. The same
+ * tables make the documentation of keys. A section that nobody reads is found by
+ * config_check_all_read().
+ */
+#ifndef ENGINE_CONFIG_CONFIG_H
+#define ENGINE_CONFIG_CONFIG_H
+
+#include "engine/base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct entry {
+    char *key, *value;
+    int line; /* 0: from --set */
+};
+
+struct section {
+    char *name;
+    int line;
+    struct entry *entries;
+    size_t count, capacity;
+    bool read;
+};
+
+struct config {
+    char *path; /* as the user gave it; what diagnostics begin with */
+    struct section *sections;
+    size_t count, capacity;
+};
+
+/* What a value may be, and the C type of the field that takes it. */
+enum key_kind {
+    KEY_INTEGER,  /* int */
+    KEY_COUNT,    /* uint64_t: no sign */
+    KEY_NUMBER,   /* double, finite */
+    KEY_BOOLEAN,  /* bool: true, false, yes, no, on, off, 1, 0 */
+    KEY_CHOICE,   /* int: index into `choices` */
+    KEY_TEXT,     /* const char *, owned by the config */
+    KEY_PAIR,     /* struct pair: N or HxW */
+    KEY_SHAPE,    /* struct triple: CxHxW */
+    KEY_PADDING,  /* struct padding */
+    KEY_NAMES,    /* struct names: comma-separated, in order */
+    KEY_NUMBERS,  /* struct numbers: comma-separated */
+    KEY_UNITS,    /* int: a number, or -1 for the word in `choices[0]` (as `classes`) */
+};
+
+struct pair {
+    int h, w;
+};
+
+struct triple {
+    int c, h, w;
+};
+
+struct padding {
+    enum { PADDING_VALID, PADDING_SAME, PADDING_SAME_LOWER, PADDING_EXPLICIT } kind;
+    int t, l, b, r; /* explicit */
+};
+
+struct names {
+    char **items; /* owned by the config */
+    size_t count;
+};
+
+struct numbers {
+    double *items; /* owned by the config */
+    size_t count;
+};
+
+struct key {
+    const char *name;
+    enum key_kind kind;
+    size_t offset;              /* of the field in the settings struct */
+    const char *fallback;       /* default, as the user would write it; NULL: none (see required) */
+    bool required;              /* an error where missing; else a missing key without a fallback
+                                 * leaves the field as it was (zero) */
+    double minimum, maximum;    /* inclusive, for numbers and every number in a pair, shape, list */
+    bool above_minimum;         /* the minimum itself is not allowed */
+    const char *const *choices; /* NULL-terminated */
+    const char *help;           /* one line, for the documentation */
+};
+
+/* Reads the file (or text, with `path` for its diagnostics). On error nothing is left behind. */
+enum colonnade_status config_load(struct config **config, const char *path,
+                                  struct colonnade_error *error);
+enum colonnade_status config_parse(struct config **config, const char *path, const char *text,
+                                   struct colonnade_error *error);
+void config_destroy(struct config *config); /* NULL is fine */
+
+/* Applies "SECTION.KEY=VALUE"; a section or key that does not stand in the file is added: whether
+ * it means anything is for the reader to say. `option` is how diagnostics name it ("--set"). */
+enum colonnade_status config_override(struct config *config, const char *assignment,
+                                      struct colonnade_error *error);
+
+/* NULL where there is none. config_section marks it read. */
+struct section *config_section(struct config *config, const char *name);
+const struct entry *config_entry(const struct section *section, const char *key);
+
+/* Fills `settings` from `section` (NULL: all fallbacks; then a required key is an error naming
+ * `name`). `name` is the section's, for diagnostics. Values stay valid while the config lives.
+ * `ignore` (NULL-terminated or NULL): keys of the section that somebody else reads. */
+enum colonnade_status config_read(const struct config *config, const struct section *section,
+                                  const char *name, const struct key *keys, size_t count,
+                                  const char *const *ignore, void *settings,
+                                  struct colonnade_error *error);
+
+/* Raises where a section has not been read. */
+enum colonnade_status config_check_all_read(const struct config *config,
+                                            struct colonnade_error *error);
+
+/* The INI text as it now stands, overrides applied, without comments; parses to the same config.
+ * The caller frees it. */
+enum colonnade_status config_print(const struct config *config, char **text,
+                                   struct colonnade_error *error);
+
+/* The name in `names` (NULL-terminated) nearest to `name` by edit distance, or NULL where none is
+ * near enough to be meant. */
+const char *nearest_name(const char *name, const char *const *names);
+
+/* "FILE:LINE: " errors for a section or one of its keys (the section's line where it lacks it). */
+enum colonnade_status config_error(const struct config *config, const struct section *section,
+                                   const char *key, struct colonnade_error *error,
+                                   const char *format, ...) __attribute__((format(printf, 5, 6)));
+
+#endif

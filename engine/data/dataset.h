@@ -1,0 +1,101 @@
+/* Images and labels in memory, from any source.
+ *
+ * A source is one file in engine/data/ and one row in source_types[]. It fills a dataset; what
+ * comes after (mean and deviation, the validation split, the order of an epoch) is the same for
+ * all. Pixels are kept as the bytes they came as, [h, w, c] an image; the network's first node
+ * scales them.
+ */
+#ifndef ENGINE_DATA_DATASET_H
+#define ENGINE_DATA_DATASET_H
+
+#include "engine/base/random.h"
+#include "engine/config/config.h"
+
+/* [data], by data_keys[]. */
+struct data_settings {
+    int source; /* index into source_types */
+    const char *path;
+    double validation;
+    struct pair size;
+    int channels;
+    struct numbers mean, std; /* empty: auto */
+    bool shuffle;
+    uint64_t limit_train, limit_test; /* 0: none */
+    int on_bad_image;
+    struct triple shape; /* synthetic */
+    int classes;
+    uint64_t count;
+};
+
+extern const struct key data_keys[];
+extern const size_t data_key_count;
+
+struct split {
+    size_t count;
+    uint8_t *images;  /* [count, h, w, c] */
+    int32_t *labels;  /* [count], all in [0, classes) */
+};
+
+struct dataset {
+    const char *source; /* its name */
+    int c, h, w;
+    int classes;
+    char **class_names; /* [classes]; "0", "1", ... where the source has no names */
+    struct split train, test;
+    float *mean, *std; /* [c], in units of pixel / 255 */
+    uint32_t *training, *validation; /* indices into train, ascending */
+    size_t training_count, validation_count;
+    bool shuffle;
+    uint64_t seed;
+    size_t bytes; /* memory held */
+};
+
+struct source_type {
+    const char *name, *help;
+    /* Fills c, h, w, classes, class_names (or leaves it NULL), train and test. At most
+     * limit_train and limit_test images are kept. `config` and `section` serve diagnostics of
+     * settings; a bad file's names the file. */
+    enum colonnade_status (*open)(struct dataset *data, const struct data_settings *settings,
+                                  const struct config *config, struct colonnade_error *error);
+};
+
+extern const struct source_type *const source_types[];
+extern const char *const source_names[]; /* NULL-terminated, same order */
+
+/* Reads [data] of the config and everything it names. `want_train` false leaves the training
+ * split unread where mean and std are given (eval and verify need just the test split). */
+enum colonnade_status dataset_open(struct dataset **data, struct config *config, uint64_t seed,
+                                   bool want_train, struct colonnade_error *error);
+void dataset_destroy(struct dataset *data);
+
+/* Just shape and classes: what `summary` needs. Cheap where a source's headers say it. */
+enum colonnade_status dataset_describe(struct dataset **data, struct config *config,
+                                       struct colonnade_error *error);
+
+/* A mini-batch: pointers into the dataset. */
+struct batch {
+    int n;
+    const uint8_t **images;  /* [n] of [h, w, c] */
+    const int32_t *labels;   /* [n] */
+    const uint32_t *samples; /* [n] indices into the split: what random draws are keyed by */
+    uint32_t epoch;
+};
+
+enum part { PART_TRAINING, PART_VALIDATION, PART_TEST };
+
+/* Hands out a part of a dataset in mini-batches; the last one may be short. */
+struct sampler;
+enum colonnade_status sampler_create(struct sampler **sampler, const struct dataset *data,
+                                     enum part part, int batch, struct colonnade_error *error);
+void sampler_destroy(struct sampler *sampler);
+size_t sampler_samples(const struct sampler *sampler);
+size_t sampler_batches(const struct sampler *sampler);
+size_t sampler_bytes(const struct sampler *sampler);
+
+/* Sets the order of an epoch (counted from 1): for the training part with shuffle a permutation
+ * keyed by (seed, RANDOM_SHUFFLE, epoch), else as stored. Allocates nothing. */
+void sampler_begin(struct sampler *sampler, uint32_t epoch);
+/* The batch at `index`, valid until the next call. */
+const struct batch *sampler_batch(struct sampler *sampler, size_t index);
+
+#endif

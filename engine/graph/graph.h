@@ -1,0 +1,47 @@
+/* The graph: nodes in an order in which each stands after its inputs, their shapes, memory
+ * layouts and parameters. Built from a config; knows nothing of mini-batches, plans or training.
+ */
+#ifndef ENGINE_GRAPH_GRAPH_H
+#define ENGINE_GRAPH_GRAPH_H
+
+#include "engine/nodes/node.h"
+
+struct graph {
+    struct node *nodes; /* nodes[0] is the input */
+    int count;
+    int output;         /* the node that gives the logits */
+    int classes;        /* logits an image */
+    int *declared;      /* the nodes that users wrote, in their order */
+    int declared_count;
+    size_t parameter_count; /* trainable floats: the model's array of them */
+    size_t buffer_count;    /* the others */
+    uint64_t macs;          /* an image */
+};
+
+/* Reads every section that is not reserved. `classes` is what the data has: the output must have
+ * as many. */
+enum colonnade_status graph_create(struct graph **graph, struct config *config,
+                                   struct shape input, int classes, struct colonnade_error *error);
+void graph_destroy(struct graph *graph);
+
+/* -1 where there is none. */
+int graph_find(const struct graph *graph, const char *name);
+
+/* The weights of a graph: memory in the kernels' order. */
+struct model {
+    const struct graph *graph;
+    float *parameters; /* [graph->parameter_count] */
+    float *buffers;    /* [graph->buffer_count] */
+};
+
+/* Draws the initial weights: those of a parameter depend on the seed and its name alone. */
+enum colonnade_status model_create(struct model **model, const struct graph *graph, uint64_t seed,
+                                   struct colonnade_error *error);
+void model_destroy(struct model *model);
+
+/* Copies a parameter out into, or in from, row-major order of its dims. `array` is the model's
+ * parameters, buffers, or anything laid out like them (gradients, optimizer state). */
+void parameter_export(const struct parameter *parameter, const float *array, float *values);
+void parameter_import(const struct parameter *parameter, const float *values, float *array);
+
+#endif
