@@ -1,0 +1,97 @@
+/* One training run: all that a run file holds, live. Everything else (train, eval, predict,
+ * verify, report, export) begins with a run, made new from a config or loaded from a run file.
+ */
+#ifndef ENGINE_TRAIN_RUN_H
+#define ENGINE_TRAIN_RUN_H
+
+#include "engine/graph/graph.h"
+#include "engine/train/optimizer.h"
+#include "engine/train/settings.h"
+
+enum run_status { RUN_TRAINING, RUN_COMPLETE, RUN_INTERRUPTED, RUN_FAILED };
+extern const char *const run_status_names[]; /* "training", "complete", ...; NULL-terminated */
+
+struct epoch_record {
+    int epoch; /* from 1 */
+    double train_loss, train_accuracy;
+    double val_loss, val_accuracy; /* NaN where there is no validation part */
+    double lr;                     /* of the epoch's last step */
+    double images_per_second, seconds;
+};
+
+struct step_record {
+    long step; /* from 1 */
+    double loss, lr, gradient_norm;
+};
+
+struct metrics {
+    struct epoch_record *epochs;
+    size_t epoch_count, epoch_capacity;
+    struct step_record *steps;
+    size_t step_count, step_capacity;
+};
+
+/* Where a run stands: with the config and the weights all that going on needs. */
+struct progress {
+    long step;          /* optimizer steps done */
+    int epoch;          /* epochs done */
+    size_t batch;       /* mini-batches done in the epoch under way */
+    double loss_sum;    /* over the samples of those */
+    size_t correct;
+    size_t samples;
+    double seconds;     /* of the epoch under way */
+    double total_seconds;
+};
+
+struct evaluation {
+    size_t count;
+    double loss, accuracy, top5;
+    int classes;
+    int64_t *confusion;             /* [classes, classes]; row: the true class */
+    double *precision, *recall, *f1; /* [classes]; 0 where a class never occurs */
+};
+
+/* What a run keeps of its data. */
+struct data_facts {
+    char *source;
+    struct shape shape;
+    int classes;
+    char **class_names; /* [classes] */
+    float *mean, *std;  /* [shape.c] */
+};
+
+/* A few test samples as the network gets them, and what it says. */
+struct golden {
+    int n;
+    float *input;  /* [n, c, h, w] */
+    float *logits; /* [n, classes] */
+};
+
+struct run {
+    struct config *config; /* as run, overrides applied */
+    struct settings settings;
+    struct data_facts data;
+    struct graph *graph;
+    struct model *model;
+    struct optimizer *optimizer;
+    enum run_status status;
+    struct progress progress;
+    struct metrics metrics;
+    bool evaluated;
+    struct evaluation evaluation; /* of the test split */
+    struct golden golden;         /* n = 0: none yet */
+};
+
+/* Takes over `config`, also on error. The data's facts decide shapes and classes. */
+enum colonnade_status run_create(struct run **run, struct config *config,
+                                 const struct data_facts *facts, struct colonnade_error *error);
+void run_destroy(struct run *run);
+
+enum colonnade_status data_facts_copy(struct data_facts *to, const struct data_facts *from,
+                                      struct colonnade_error *error);
+void data_facts_finish(struct data_facts *facts);
+void evaluation_finish(struct evaluation *evaluation);
+enum colonnade_status evaluation_init(struct evaluation *evaluation, int classes,
+                                      struct colonnade_error *error);
+
+#endif
