@@ -76,6 +76,9 @@ enum colonnade_status dataset_describe(struct dataset **data, struct config *con
 struct batch {
     int n;
     const uint8_t **images;  /* [n] of [h, w, c] */
+    const float *scale, *shift; /* [c]: the network gets byte * scale + shift, which is
+                                 * (byte / 255 - mean) / std */
+    const float *values;     /* [n, c, h, w]: what the network gets, instead of images; else NULL */
     const int32_t *labels;   /* [n] */
     const uint32_t *samples; /* [n] indices into the split: what random draws are keyed by */
     uint32_t epoch;
