@@ -2,8 +2,12 @@
  *
  * convolution_plan() decides by shape alone how a convolution is lowered; everything that
  * follows, and so every bit of a result, is fixed by that plan. Weights lie as
- * [g, kh, kw, ic/g, oc/g] (pixels first), [g, ic/g, kh, kw, oc/g] (taps first), or
- * [kh, kw, c] (depthwise). x, y and their gradients are n images in the plan's layouts.
+ *   [g, kh, kw, ic/g, oc/g]  pixels first and pointwise
+ *   [ic, kh, kw, oc]         taps first, y in NHWC
+ *   [oc, ic, kh, kw]         taps first, y in NCHW
+ *   [kh, kw, c]              depthwise
+ * as convolution_weight_strides() tells. x, y and their gradients are n images in the plan's
+ * layouts.
  */
 #ifndef KERNELS_CONVOLUTION_H
 #define KERNELS_CONVOLUTION_H
@@ -24,16 +28,18 @@ struct convolution {
     int rows;        /* output pixels a tile of columns, at the most */
     int kernel_rows; /* kernel rows a column matrix, at the most */
     int output_rows; /* taps first: output rows of an image a tile */
-    bool weights_apart; /* weight gradient cut over weights instead of over images */
-    int weight_tiles;   /* into so many tiles */
-    size_t scratch;     /* floats that every function below needs, at the most */
+    int weight_tiles; /* > 0: the weight gradient is cut over weights instead of over images */
+    int weight_channels; /* then: input channels a tile */
+    size_t scratch;   /* floats that every function below needs, at the most */
 };
 
-/* `x_layout` and `y_layout` of the result are wishes that the caller may change for x. */
+/* The caller may change x_layout of the result (not for pointwise and depthwise, which need
+ * NHWC): the other layout costs a slower gather, nothing else. */
 struct convolution convolution_plan(struct window window);
 
-/* Recomputes what depends on x_layout after the caller changed it. */
-void convolution_set_input_layout(struct convolution *c, enum layout x_layout);
+/* Distance in memory between neighbours of the weights seen as [g, oc/g, ic/g, kh, kw], which is
+ * PyTorch's order. */
+void convolution_weight_strides(const struct convolution *c, size_t strides[5]);
 
 void convolution_forward(const struct convolution *c, const struct kernels *k, int n,
                          const float *x, const float *w, float *y, float *scratch);
