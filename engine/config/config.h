@@ -28,26 +28,29 @@ struct section {
     bool read;
 };
 
+struct owned;
+
 struct config {
     char *path; /* as the user gave it; what diagnostics begin with */
     struct section *sections;
     size_t count, capacity;
+    struct owned *owned; /* what values that were read point to */
 };
 
 /* What a value may be, and the C type of the field that takes it. */
 enum key_kind {
-    KEY_INTEGER,  /* int */
-    KEY_COUNT,    /* uint64_t: no sign */
-    KEY_NUMBER,   /* double, finite */
-    KEY_BOOLEAN,  /* bool: true, false, yes, no, on, off, 1, 0 */
-    KEY_CHOICE,   /* int: index into `choices` */
-    KEY_TEXT,     /* const char *, owned by the config */
-    KEY_PAIR,     /* struct pair: N or HxW */
-    KEY_SHAPE,    /* struct triple: CxHxW */
-    KEY_PADDING,  /* struct padding */
-    KEY_NAMES,    /* struct names: comma-separated, in order */
-    KEY_NUMBERS,  /* struct numbers: comma-separated */
-    KEY_UNITS,    /* int: a number, or -1 for the word in `choices[0]` (as `classes`) */
+    KEY_INTEGER, /* int */
+    KEY_COUNT,   /* uint64_t: no sign */
+    KEY_NUMBER,  /* double, finite */
+    KEY_BOOLEAN, /* bool: true, false, yes, no, on, off, 1, 0 */
+    KEY_CHOICE,  /* int: index into `choices` */
+    KEY_TEXT,    /* const char *, owned by the config */
+    KEY_PAIR,    /* struct pair: N or HxW */
+    KEY_SHAPE,   /* struct triple: CxHxW */
+    KEY_PADDING, /* struct padding */
+    KEY_NAMES,   /* struct names: comma-separated, in order */
+    KEY_NUMBERS, /* struct numbers: comma-separated; or empty, for the word in `choices[0]` */
+    KEY_UNITS,   /* int: a number, or -1 for the word in `choices[0]` (as `classes`) */
 };
 
 struct pair {
@@ -76,25 +79,31 @@ struct numbers {
 struct key {
     const char *name;
     enum key_kind kind;
-    size_t offset;              /* of the field in the settings struct */
-    const char *fallback;       /* default, as the user would write it; NULL: none (see required) */
-    bool required;              /* an error where missing; else a missing key without a fallback
-                                 * leaves the field as it was (zero) */
-    double minimum, maximum;    /* inclusive, for numbers and every number in a pair, shape, list */
+    size_t offset;        /* of the field in the settings struct */
+    const char *fallback; /* default, as the user would write it; NULL: none (see required) */
+    bool required;        /* an error where missing; else a missing key without a fallback
+                           * leaves the field as it was (zero) */
+    /* Inclusive, for every number of a value. A maximum not above the minimum is none; both 0 (and
+     * not above_minimum) are no bounds: "0 or more" has the maximum INFINITY. */
+    double minimum, maximum;
     bool above_minimum;         /* the minimum itself is not allowed */
     const char *const *choices; /* NULL-terminated */
     const char *help;           /* one line, for the documentation */
 };
 
-/* Reads the file (or text, with `path` for its diagnostics). On error nothing is left behind. */
+/* Reads the file (or text, with `path` for its diagnostics). On error nothing is left behind.
+ * A comment begins with '#' or ';' at the start of a line or value or after a blank. Blanks around
+ * keys and values, and indentation, mean nothing. A value may stand in double quotes, which keep
+ * it as it is; a quote in it is then written twice. Keys of [sweep] may be NODE.KEY. */
 enum colonnade_status config_load(struct config **config, const char *path,
                                   struct colonnade_error *error);
 enum colonnade_status config_parse(struct config **config, const char *path, const char *text,
                                    struct colonnade_error *error);
 void config_destroy(struct config *config); /* NULL is fine */
 
-/* Applies "SECTION.KEY=VALUE"; a section or key that does not stand in the file is added: whether
- * it means anything is for the reader to say. `option` is how diagnostics name it ("--set"). */
+/* Applies "SECTION.KEY=VALUE" of a --set. A key that stands in the file keeps its place; a section
+ * or key that does not is added at the end: whether it means anything is for the reader to say.
+ * '#' and ';' begin no comment here. Pointers to sections and entries may become invalid. */
 enum colonnade_status config_override(struct config *config, const char *assignment,
                                       struct colonnade_error *error);
 
@@ -123,7 +132,8 @@ enum colonnade_status config_print(const struct config *config, char **text,
  * near enough to be meant. */
 const char *nearest_name(const char *name, const char *const *names);
 
-/* "FILE:LINE: " errors for a section or one of its keys (the section's line where it lacks it). */
+/* "FILE:LINE: " errors for a section or one of its keys (the section's line where it lacks it;
+ * "FILE: " for a section that is NULL; "--set SECTION.KEY=VALUE: " for what came from there). */
 enum colonnade_status config_error(const struct config *config, const struct section *section,
                                    const char *key, struct colonnade_error *error,
                                    const char *format, ...) __attribute__((format(printf, 5, 6)));
