@@ -72,7 +72,7 @@ static void plan_taps(struct convolution *c)
     const struct window *w = &c->window;
     c->lowering = LOWERING_TAPS;
     c->x_layout = LAYOUT_NCHW;
-    c->y_layout = w->oc % 16 == 0 ? LAYOUT_NHWC : LAYOUT_NCHW;
+    c->y_layout = w->oc < FEW_CHANNELS ? LAYOUT_NCHW : LAYOUT_NHWC;
     c->output_rows = taps_output_rows(c);
     size_t pixels = (size_t)c->output_rows * (size_t)w->ow;
     c->scratch = pixels * (size_t)(taps_of(c) + w->oc) + SLACK;
@@ -108,6 +108,20 @@ struct convolution convolution_plan(struct window window)
     } else {
         plan_pixels(&c);
     }
+    return c;
+}
+
+struct convolution convolution_plan_for(struct window window, enum layout x_layout)
+{
+    struct convolution c = convolution_plan(window);
+    if (c.x_layout == x_layout)
+        return c;
+    if (c.lowering == LOWERING_POINTWISE || c.lowering == LOWERING_DEPTHWISE) {
+        c = (struct convolution){.window = window};
+        plan_pixels(&c);
+        c.lowering = LOWERING_PIXELS;
+    }
+    c.x_layout = x_layout;
     return c;
 }
 

@@ -33,9 +33,11 @@ struct convolution {
     size_t scratch;   /* floats that every function below needs, at the most */
 };
 
-/* The caller may change x_layout of the result (not for pointwise and depthwise, which need
- * NHWC): the other layout costs a slower gather, nothing else. */
+/* The fastest way for this window; the result's x_layout says which layout it wants x in. */
 struct convolution convolution_plan(struct window window);
+
+/* The way for x in a given layout: where that is not the wanted one the gather is slower. */
+struct convolution convolution_plan_for(struct window window, enum layout x_layout);
 
 /* Distance in memory between neighbours of the weights seen as [g, oc/g, ic/g, kh, kw], which is
  * PyTorch's order. */

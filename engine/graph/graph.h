@@ -13,8 +13,9 @@ struct graph {
     int classes;        /* logits an image */
     int *declared;      /* the nodes that users wrote, in their order */
     int declared_count;
-    size_t parameter_count; /* trainable floats: the model's array of them */
-    size_t buffer_count;    /* the others */
+    size_t parameters;       /* trainable numbers */
+    size_t parameter_length; /* floats in the array that holds them, each aligned */
+    size_t buffer_length;    /* the same of buffers (running means) */
     uint64_t macs;          /* an image */
 };
 
@@ -30,8 +31,8 @@ int graph_find(const struct graph *graph, const char *name);
 /* The weights of a graph: memory in the kernels' order. */
 struct model {
     const struct graph *graph;
-    float *parameters; /* [graph->parameter_count] */
-    float *buffers;    /* [graph->buffer_count] */
+    float *parameters; /* [graph->parameter_length] */
+    float *buffers;    /* [graph->buffer_length] */
 };
 
 /* Draws the initial weights: those of a parameter depend on the seed and its name alone. */

@@ -108,7 +108,10 @@ struct tile {
     float *scratch;
     const struct batch *batch;
     uint64_t seed;
-    uint32_t step; /* counts optimizer steps from 0: for draws that differ each time */
+    uint32_t step;         /* counts optimizer steps from 0: for draws that differ each time */
+    float label_smoothing; /* the loss's */
+    double *loss;          /* the loss leaves each image's here, */
+    int32_t *rank;         /* and how many classes came before its label's */
 };
 
 /* Partial results of all tiles, in order. */

@@ -41,7 +41,7 @@ struct plan_options {
     double label_smoothing;
 };
 
-/* Runs forward, and in training backward: then `gradients` [graph->parameter_count] holds the
+/* Runs forward, and in training backward: then `gradients` [graph->parameter_length] holds the
  * gradient of the mean loss, batch norms' running statistics in `model->buffers` are brought up to
  * date, and plan_loss() and plan_rank() are filled. */
 void plan_run(struct plan *plan, const struct model *model, const struct batch *batch,

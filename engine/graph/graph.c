@@ -1,0 +1,474 @@
+/* From sections to a graph: names become edges, epilogues become nodes, an order is found, then
+ * each node is built from the shapes before it. */
+#include "engine/graph/graph.h"
+
+#include "engine/base/memory.h"
+#include "engine/base/random.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+extern const struct node_type node_input, node_epilogue;
+
+static const char *const reserved[] = {"run", "data", "augment", "train", "sweep", NULL};
+
+static bool is_reserved(const char *name)
+{
+    for (int i = 0; reserved[i]; i++)
+        if (strcmp(reserved[i], name) == 0)
+            return true;
+    return false;
+}
+
+/* Nodes as they are read: in the order of the file, edges by index into the same array. */
+struct draft {
+    struct config *config;
+    struct node *nodes;
+    const struct section **sections; /* of each node; NULL for the input */
+    int *output_of;                  /* what stands for a declared node's output: an epilogue or it */
+    int count, capacity;
+};
+
+static struct node *draft_add(struct draft *draft, const struct node_type *type, int owner)
+{
+    struct node *node = &draft->nodes[draft->count];
+    node->type = type;
+    node->owner = owner < 0 ? draft->count : owner;
+    draft->output_of[draft->count] = draft->count;
+    draft->count++;
+    return node;
+}
+
+static enum colonnade_status find_type(const struct config *config, const struct section *section,
+                                       const struct node_type **type,
+                                       struct colonnade_error *error)
+{
+    const struct entry *entry = config_entry(section, "type");
+    if (!entry)
+        return config_error(config, section, NULL, error,
+                            "[%s] has no type: a node needs one, such as type = conv",
+                            section->name);
+    *type = node_type_find(entry->value);
+    if (*type)
+        return COLONNADE_OK;
+    const char *names[256];
+    char list[512] = "";
+    size_t count = 0;
+    for (size_t i = 0; node_types[i]; i++)
+        if (!node_types[i]->internal) {
+            names[count++] = node_types[i]->name;
+            if (strlen(list) + strlen(names[count - 1]) + 3 < sizeof list)
+                strcat(strcat(list, count > 1 ? ", " : ""), names[count - 1]);
+        }
+    names[count] = NULL;
+    const char *near = nearest_name(entry->value, names);
+    return config_error(config, section, "type", error,
+                        "[%s] unknown type '%s'; %s%s%sthe types are %s", section->name,
+                        entry->value, near ? "did you mean '" : "", near ? near : "",
+                        near ? "'? " : "", list);
+}
+
+static enum colonnade_status draft_node(struct draft *draft, struct section *section,
+                                        struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    static const char *const ignored[] = {"type", "inputs", NULL};
+    const struct node_type *type;
+    if (strcmp(section->name, "input") == 0) {
+        status = config_error(draft->config, section, NULL, error,
+                              "[input] is the name of the data: a node needs another");
+        goto out;
+    }
+    section->read = true;
+    TRY(find_type(draft->config, section, &type, error));
+    int index = draft->count;
+    struct node *node = draft_add(draft, type, -1);
+    draft->sections[index] = section;
+    node->line = section->line;
+    TRY(memory_copy_text(&node->name, section->name, error));
+    TRY(memory_allocate(&node->settings, 1, type->settings_size, "settings", error));
+    TRY(config_read(draft->config, section, section->name, type->keys, type->key_count, ignored,
+                    node->settings, error));
+    struct epilogue epilogue = type->epilogue ? type->epilogue(node->settings) : (struct epilogue){0};
+    if (epilogue.bias || epilogue.activation != ACTIVATION_NONE) {
+        struct node *after = draft_add(draft, &node_epilogue, index);
+        draft->sections[draft->count - 1] = section;
+        draft->output_of[index] = draft->count - 1;
+        after->line = section->line;
+        after->inputs[0] = index;
+        after->input_count = 1;
+        TRY(memory_copy_text(&after->name, section->name, error));
+        TRY(memory_allocate(&after->settings, 1, sizeof epilogue, "settings", error));
+        *(struct epilogue *)after->settings = epilogue;
+    }
+out:
+    return status;
+}
+
+static int draft_find(const struct draft *draft, const char *name)
+{
+    for (int i = 0; i < draft->count; i++)
+        if (draft->nodes[i].owner == i && strcmp(draft->nodes[i].name, name) == 0)
+            return i;
+    return -1;
+}
+
+static enum colonnade_status unknown_input(const struct draft *draft, const struct node *node,
+                                           const char *name, struct colonnade_error *error)
+{
+    const char **names = calloc((size_t)draft->count + 1, sizeof *names);
+    if (!names)
+        return error_set(error, COLONNADE_FAILURE, "no memory for a message");
+    size_t count = 0;
+    for (int i = 0; i < draft->count; i++)
+        if (draft->nodes[i].owner == i)
+            names[count++] = draft->nodes[i].name;
+    const char *near = nearest_name(name, names);
+    enum colonnade_status status = config_error(
+        draft->config, draft->sections[node->owner], "inputs", error,
+        "[%s] inputs: there is no node '%s'%s%s%s", node->name, name, near ? "; did you mean '" : "",
+        near ? near : "", near ? "'?" : "");
+    free(names);
+    return status;
+}
+
+struct inputs_settings {
+    struct names inputs;
+};
+
+static const struct key inputs_keys[] = {
+    {"inputs", KEY_NAMES, offsetof(struct inputs_settings, inputs),
+     .help = "names of nodes; `input` is the data; the node above where not given"},
+};
+
+/* Edges of a declared node: what `inputs` names, else the declared node above it. */
+static enum colonnade_status draft_inputs(struct draft *draft, int index, int above,
+                                          struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct node *node = &draft->nodes[index];
+    const struct section *section = draft->sections[index];
+    struct inputs_settings settings = {{NULL, 0}};
+    if (config_entry(section, "inputs")) {
+        struct section only = *section;
+        struct entry entry = *config_entry(section, "inputs");
+        only.entries = &entry;
+        only.count = 1;
+        TRY(config_read(draft->config, &only, section->name, inputs_keys, 1, NULL, &settings,
+                        error));
+    }
+    int count = settings.inputs.count > 0 ? (int)settings.inputs.count : 1;
+    const struct node_type *type = node->type;
+    if (count < type->inputs_least || count > type->inputs_most) {
+        status = config_error(draft->config, section, "inputs", error,
+                              "[%s] has %d input%s; a node of type %s takes %s%d", node->name,
+                              count, count == 1 ? "" : "s", type->name,
+                              type->inputs_least < type->inputs_most ? "at least " : "",
+                              type->inputs_least);
+        goto out;
+    }
+    for (int i = 0; i < count; i++) {
+        int source = settings.inputs.count > 0 ? draft_find(draft, settings.inputs.items[i]) : above;
+        if (source < 0) {
+            TRY(unknown_input(draft, node, settings.inputs.items[i], error));
+            goto out;
+        }
+        node->inputs[i] = draft->output_of[source];
+    }
+    node->input_count = count;
+out:
+    return status;
+}
+
+static int consumers_of(const struct draft *draft, int index, int *only)
+{
+    int count = 0;
+    for (int i = 0; i < draft->count; i++)
+        for (int j = 0; j < draft->nodes[i].input_count; j++)
+            if (draft->nodes[i].inputs[j] == index) {
+                *only = i;
+                count++;
+            }
+    return count;
+}
+
+/* max(f(x)) = f(max(x)) for an f that never decreases: taken after the maximum, f and its bias work
+ * on a fraction of the values. Returns the output's new index. */
+static int swap_with_maximum(struct draft *draft, int output)
+{
+    for (int m = 0; m < draft->count; m++) {
+        struct node *maximum = &draft->nodes[m];
+        while (maximum->type->takes_maximum) {
+            int f = maximum->inputs[0], only;
+            struct node *before = &draft->nodes[f];
+            if (!before->type->monotone || !before->type->monotone(before) ||
+                consumers_of(draft, f, &only) != 1)
+                break;
+            for (int i = 0; i < draft->count; i++)
+                for (int j = 0; j < draft->nodes[i].input_count; j++)
+                    if (draft->nodes[i].inputs[j] == m)
+                        draft->nodes[i].inputs[j] = f;
+            if (output == m)
+                output = f;
+            maximum->inputs[0] = before->inputs[0];
+            before->inputs[0] = m;
+        }
+    }
+    return output;
+}
+
+/* order[0..) becomes the draft's nodes, each after its inputs, else as in the file. Returns how
+ * many could be placed: fewer than all where there is a cycle. */
+static int sort_nodes(const struct draft *draft, int *order, int *place)
+{
+    int placed = 0;
+    for (int i = 0; i < draft->count; i++)
+        place[i] = -1;
+    for (bool progress = true; progress;) {
+        progress = false;
+        for (int i = 0; i < draft->count && !progress; i++) {
+            bool ready = place[i] < 0;
+            for (int j = 0; j < draft->nodes[i].input_count && ready; j++)
+                ready = place[draft->nodes[i].inputs[j]] >= 0;
+            if (ready) {
+                place[i] = placed;
+                order[placed++] = i;
+                progress = true;
+            }
+        }
+    }
+    return placed;
+}
+
+static enum colonnade_status raise_cycle(const struct draft *draft, const int *place,
+                                         struct colonnade_error *error)
+{
+    /* From a node that could not be placed, inputs that could not be placed lead into the cycle;
+     * after `count` steps we are on it. */
+    int at = 0;
+    while (place[at] >= 0)
+        at++;
+    char path[512];
+    size_t used = 0;
+    int start = -1;
+    for (int step = 0; step < 2 * draft->count; step++) {
+        const struct node *node = &draft->nodes[at];
+        int next = at;
+        for (int j = 0; j < node->input_count; j++)
+            if (place[node->inputs[j]] < 0)
+                next = node->inputs[j];
+        if (step >= draft->count) {
+            if (start < 0)
+                start = at;
+            if (node->owner == at && used + strlen(node->name) + 5 < sizeof path) {
+                memcpy(path + used, node->name, strlen(node->name));
+                used += strlen(node->name);
+                memcpy(path + used, " <- ", 4);
+                used += 4;
+            }
+            if (next == start)
+                break;
+        }
+        at = next;
+    }
+    path[used] = '\0';
+    const struct node *node = &draft->nodes[draft->nodes[start].owner];
+    return config_error(draft->config, draft->sections[node->owner], "inputs", error,
+                        "the graph has a cycle: %s%s", path, node->name);
+}
+
+static enum colonnade_status check_all_used(const struct draft *draft, const int *order, int output,
+                                            bool *used, struct colonnade_error *error)
+{
+    memset(used, 0, (size_t)draft->count * sizeof *used);
+    used[output] = true;
+    for (int i = draft->count - 1; i >= 0; i--) {
+        const struct node *node = &draft->nodes[order[i]];
+        for (int j = 0; j < node->input_count; j++)
+            used[node->inputs[j]] |= used[order[i]];
+    }
+    if (!used[0])
+        return config_error(draft->config, draft->sections[output], NULL, error,
+                            "the output [%s] does not depend on the data: no path leads to it "
+                            "from `input`",
+                            draft->nodes[output].name);
+    for (int i = 1; i < draft->count; i++)
+        if (!used[i])
+            return config_error(draft->config, draft->sections[i], NULL, error,
+                                "[%s] is used by no other node, and the output is [%s], the last "
+                                "one",
+                                draft->nodes[i].name, draft->nodes[output].name);
+    return COLONNADE_OK;
+}
+
+static enum colonnade_status build_nodes(struct graph *graph, const struct draft *draft,
+                                         const int *order, struct shape input, int classes,
+                                         struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    for (int i = 0; i < graph->count; i++) {
+        struct node *node = &graph->nodes[i];
+        struct node_build build = {draft->config, draft->sections[order[i]], classes};
+        for (int j = 0; j < node->input_count; j++)
+            node->sources[j] = &graph->nodes[node->inputs[j]];
+        node->in = i == 0 ? input : node->sources[0]->out;
+        node->in_layout = i == 0 ? LAYOUT_NHWC : node->sources[0]->out_layout;
+        TRY(node->type->build(node, &build, error));
+        node->has_gradient = false;
+        for (int j = 0; j < node->input_count; j++)
+            node->has_gradient |= node->sources[j]->has_gradient;
+        for (int j = 0; j < node->parameter_count; j++)
+            node->has_gradient |= node->parameters[j].trainable;
+        graph->macs += node->macs;
+    }
+out:
+    return status;
+}
+
+static void place_parameters(struct graph *graph)
+{
+    enum { ALIGNMENT = 16 }; /* floats: each parameter begins a vector */
+    for (int i = 0; i < graph->count; i++) {
+        for (int j = 0; j < graph->nodes[i].parameter_count; j++) {
+            struct parameter *parameter = &graph->nodes[i].parameters[j];
+            size_t *length = parameter->trainable ? &graph->parameter_length : &graph->buffer_length;
+            parameter->offset = *length;
+            *length += (parameter->count + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+            if (parameter->trainable)
+                graph->parameters += parameter->count;
+        }
+    }
+}
+
+static enum colonnade_status check_output(const struct graph *graph, const struct draft *draft,
+                                          int classes, struct colonnade_error *error)
+{
+    const struct node *node = &graph->nodes[graph->output];
+    const struct section *section = draft->sections[draft->count - 1];
+    if (shape_pixels(node->out) != 1)
+        return config_error(draft->config, section, NULL, error,
+                            "the last node [%s] gives %dx%dx%d: it has to give one number a class "
+                            "(dense, or globalavgpool before it, makes them)",
+                            node->name, node->out.c, node->out.h, node->out.w);
+    if (node->out.c != classes)
+        return config_error(draft->config, section, "units", error,
+                            "the last node [%s] gives %d numbers an image, the data has %d "
+                            "classes: they must be equal (units = classes makes them so)",
+                            node->name, node->out.c, classes);
+    if (!node->has_gradient)
+        return config_error(draft->config, section, NULL, error,
+                            "the graph has no weights to train: add a conv or dense node");
+    return COLONNADE_OK;
+}
+
+/* Moves the draft's nodes into the graph, in order. */
+static void adopt_nodes(struct graph *graph, struct draft *draft, const int *order,
+                        const int *place, int output)
+{
+    graph->count = draft->count;
+    for (int i = 0; i < draft->count; i++) {
+        struct node *node = &graph->nodes[i];
+        *node = draft->nodes[order[i]];
+        node->owner = place[node->owner];
+        for (int j = 0; j < node->input_count; j++)
+            node->inputs[j] = place[node->inputs[j]];
+    }
+    memset(draft->nodes, 0, (size_t)draft->count * sizeof *draft->nodes);
+    graph->output = place[output];
+    for (int i = 1; i < draft->count; i++)
+        if (graph->nodes[place[i]].owner == place[i])
+            graph->declared[graph->declared_count++] = place[i];
+}
+
+static enum colonnade_status draft_all(struct draft *draft, int *output,
+                                       struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct node *data = draft_add(draft, &node_input, -1);
+    TRY(memory_copy_text(&data->name, "input", error));
+    for (size_t i = 0; i < draft->config->count; i++)
+        if (!is_reserved(draft->config->sections[i].name))
+            TRY(draft_node(draft, &draft->config->sections[i], error));
+    if (draft->count == 1)
+        RAISE_AT(COLONNADE_USAGE, draft->config->path, 0,
+                 "there is no node: a network needs a section such as [fc1] with type = dense");
+    int above = 0;
+    for (int i = 1; i < draft->count; i++) {
+        if (draft->nodes[i].owner != i)
+            continue;
+        TRY(draft_inputs(draft, i, above, error));
+        above = i;
+    }
+    *output = swap_with_maximum(draft, draft->output_of[above]);
+out:
+    return status;
+}
+
+enum colonnade_status graph_create(struct graph **created, struct config *config,
+                                   struct shape input, int classes, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct graph *graph = NULL;
+    int *order = NULL, *place = NULL, output = 0;
+    bool *used = NULL;
+    struct draft draft = {.config = config, .capacity = 2 * (int)config->count + 1};
+    size_t capacity = (size_t)draft.capacity;
+    *created = NULL;
+    TRY(memory_allocate(&draft.nodes, capacity, sizeof *draft.nodes, "nodes", error));
+    TRY(memory_allocate(&draft.sections, capacity, sizeof *draft.sections, "nodes", error));
+    TRY(memory_allocate(&draft.output_of, capacity, sizeof *draft.output_of, "nodes", error));
+    TRY(memory_allocate(&order, capacity, sizeof *order, "nodes", error));
+    TRY(memory_allocate(&place, capacity, sizeof *place, "nodes", error));
+    TRY(memory_allocate(&used, capacity, sizeof *used, "nodes", error));
+    TRY(memory_allocate(&graph, 1, sizeof *graph, "a graph", error));
+    TRY(memory_allocate(&graph->nodes, capacity, sizeof *graph->nodes, "nodes", error));
+    TRY(memory_allocate(&graph->declared, capacity, sizeof *graph->declared, "nodes", error));
+    TRY(draft_all(&draft, &output, error));
+    if (sort_nodes(&draft, order, place) < draft.count) {
+        status = raise_cycle(&draft, place, error);
+        goto out;
+    }
+    TRY(check_all_used(&draft, order, output, used, error));
+    adopt_nodes(graph, &draft, order, place, output);
+    graph->classes = classes;
+    TRY(build_nodes(graph, &draft, order, input, classes, error));
+    TRY(check_output(graph, &draft, classes, error));
+    place_parameters(graph);
+    *created = graph;
+    graph = NULL;
+out:
+    for (int i = 0; i < draft.count && draft.nodes; i++) {
+        free(draft.nodes[i].name);
+        free(draft.nodes[i].settings);
+    }
+    free(draft.nodes);
+    free(draft.sections);
+    free(draft.output_of);
+    free(order);
+    free(place);
+    free(used);
+    graph_destroy(graph);
+    return status;
+}
+
+void graph_destroy(struct graph *graph)
+{
+    if (!graph)
+        return;
+    for (int i = 0; i < graph->count; i++) {
+        free(graph->nodes[i].name);
+        free(graph->nodes[i].settings);
+        free(graph->nodes[i].lowered);
+    }
+    free(graph->nodes);
+    free(graph->declared);
+    free(graph);
+}
+
+int graph_find(const struct graph *graph, const char *name)
+{
+    for (int i = 0; i < graph->count; i++)
+        if (graph->nodes[i].owner == i && strcmp(graph->nodes[i].name, name) == 0)
+            return i;
+    return -1;
+}

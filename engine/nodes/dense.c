@@ -1,0 +1,139 @@
+/* dense: every output sees every input. Takes an image of any shape and flattens it: the inputs
+ * count in channel, row, column order, whatever their order in memory. Its bias and activation
+ * are an epilogue node. */
+#include "engine/nodes/keys.h"
+
+#include <cblas.h>
+
+struct dense {
+    int units, activation, init;
+    bool bias;
+};
+
+enum {
+    TILE_IMAGES = 32,        /* rows of a product */
+    TILE_IMAGES_LARGE = 64,  /* with so many weights that packing them counts: */
+    LARGE_WEIGHTS = 64 * 1024,
+    WEIGHT_TILE_INPUTS = 256 /* a piece of the weight gradient */
+};
+
+static const char *const units_words[] = {"classes", NULL};
+
+static const struct key keys[] = {
+    {"units", KEY_UNITS, offsetof(struct dense, units), .required = true, .minimum = 1,
+     .maximum = 1 << 20, .choices = units_words,
+     .help = "outputs, or `classes`: as many as the data has"},
+    {"bias", KEY_BOOLEAN, offsetof(struct dense, bias), "true",
+     .help = "whether a bias is added, one a unit"},
+    ACTIVATION_KEY(struct dense),
+    INIT_KEY(struct dense),
+};
+
+static struct epilogue epilogue(const void *settings)
+{
+    const struct dense *dense = settings;
+    enum activation activation = (enum activation)dense->activation;
+    return (struct epilogue){dense->bias, activation, activation_alpha(activation)};
+}
+
+static int inputs_of(const struct node *node)
+{
+    return (int)shape_size(node->in);
+}
+
+static enum colonnade_status build(struct node *node, const struct node_build *build,
+                                   struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const struct dense *dense = node->settings;
+    size_t inputs = shape_size(node->in);
+    int units = dense->units < 0 ? build->classes : dense->units;
+    if (inputs * (size_t)units > (size_t)1 << 31) {
+        status = config_error(build->config, build->section, "units", error,
+                              "[%s] %zu inputs times %d units are more weights than the 2^31 that "
+                              "a node may have",
+                              node->name, inputs, units);
+        goto out;
+    }
+    node->out = (struct shape){units, 1, 1};
+    node->out_layout = LAYOUT_NHWC;
+    int dims[2] = {units, (int)inputs};
+    struct parameter *weight =
+        node_add_parameter(node, "weight", 2, dims, (enum initializer)dense->init);
+    struct shape in = node->in;
+    size_t c = (size_t)in.c, h = (size_t)in.h, w = (size_t)in.w, u = (size_t)units;
+    bool nhwc = node->in_layout == LAYOUT_NHWC;
+    int extents[PARAMETER_RANK] = {1, units, in.c, in.h, in.w};
+    size_t strides[PARAMETER_RANK] = {0, 1, nhwc ? u : h * w * u, nhwc ? w * c * u : w * u,
+                                      nhwc ? c * u : u};
+    for (int i = 0; i < PARAMETER_RANK; i++) {
+        weight->extents[i] = extents[i];
+        weight->strides[i] = strides[i];
+    }
+    weight->fan_in = inputs;
+    weight->fan_out = (size_t)units;
+    node->macs = (uint64_t)weight->count;
+out:
+    return status;
+}
+
+static void plan(const struct node *node, struct node_plan *plan)
+{
+    plan->needs_input = true;
+    plan->images = node->parameters[0].count > LARGE_WEIGHTS ? TILE_IMAGES_LARGE : TILE_IMAGES;
+    plan->weight_tiles = (inputs_of(node) + WEIGHT_TILE_INPUTS - 1) / WEIGHT_TILE_INPUTS;
+}
+
+/* y [n, units] = x [n, inputs] w [inputs, units] */
+static void forward(const struct node *node, const struct tile *tile)
+{
+    int inputs = inputs_of(node), units = node->out.c;
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, tile->n, units, inputs, 1.0f,
+                tile->x[0], inputs, node_parameter(node, tile, 0), units, 0.0f, tile->y, units);
+}
+
+/* dx [n, inputs] = dy [n, units] w^T */
+static void backward(const struct node *node, const struct tile *tile)
+{
+    int inputs = inputs_of(node), units = node->out.c;
+    if (tile->dx[0])
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, tile->n, inputs, units, 1.0f,
+                    tile->dy, units, node_parameter(node, tile, 0), units,
+                    tile->accumulate[0] ? 1.0f : 0.0f, tile->dx[0], inputs);
+}
+
+/* dw [inputs, units] = x^T dy, some inputs at a time */
+static void backward_weights(const struct node *node, const struct tile *tile, int index)
+{
+    int inputs = inputs_of(node), units = node->out.c;
+    int tiles = (inputs + WEIGHT_TILE_INPUTS - 1) / WEIGHT_TILE_INPUTS;
+    int first = (int)((long)inputs * index / tiles);
+    int count = (int)((long)inputs * (index + 1) / tiles) - first;
+    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, count, units, tile->n, 1.0f,
+                tile->x[0] + first, inputs, tile->dy, units, 0.0f,
+                node_gradient(node, tile, 0) + (size_t)first * (size_t)units, units);
+}
+
+static const struct node_example examples[] = {
+    {{5, 3, 4}, "units = 7", 1},
+    {{13, 1, 1}, "units = 1\nbias = false\nactivation = sigmoid", 1},
+    {{3, 10, 10}, "units = 6\nactivation = leaky_relu", 1},
+    {{0}, NULL, 0},
+};
+
+const struct node_type node_dense = {
+    .name = "dense",
+    .help = "fully connected layer; flattens what it is given",
+    .keys = keys,
+    .key_count = COUNT_OF(keys),
+    .settings_size = sizeof(struct dense),
+    .inputs_least = 1,
+    .inputs_most = 1,
+    .examples = examples,
+    .epilogue = epilogue,
+    .build = build,
+    .plan = plan,
+    .forward = forward,
+    .backward = backward,
+    .backward_weights = backward_weights,
+};

@@ -1,0 +1,21 @@
+/* What node types share: adding parameters, and how these may be initialised. */
+#include "engine/nodes/node.h"
+
+const char *const initializer_names[] = {"he", "xavier", "lecun", "uniform", "zero", NULL};
+
+struct parameter *node_add_parameter(struct node *node, const char *suffix, int rank,
+                                     const int *dims, enum initializer initializer)
+{
+    struct parameter *parameter = &node->parameters[node->parameter_count++];
+    *parameter = (struct parameter){
+        .suffix = suffix, .trainable = true, .rank = rank, .initializer = initializer, .count = 1};
+    for (int i = 0; i < PARAMETER_RANK; i++)
+        parameter->extents[i] = 1;
+    for (int i = rank - 1; i >= 0; i--) {
+        int place = PARAMETER_RANK - rank + i;
+        parameter->dims[i] = parameter->extents[place] = dims[i];
+        parameter->strides[place] = parameter->count;
+        parameter->count *= (size_t)dims[i];
+    }
+    return parameter;
+}
