@@ -45,12 +45,12 @@ static size_t channel_stride(struct extent e)
     return channels_inner(e) ? 1 : (size_t)e.hw;
 }
 
-/* As many channels from `c0` on as one view takes. Narrow pixels are taken several to a row. */
-static struct view view_rows(struct extent e, size_t n, size_t c0)
+/* As many channels of [c0, c1) as one view takes. Narrow pixels are taken several to a row. */
+static struct view view_rows(struct extent e, size_t n, size_t c0, size_t c1)
 {
     const size_t c = (size_t)e.c, rows = n * (size_t)e.hw;
     if (c > BLOCK) {
-        const size_t width = least(BLOCK, c - c0);
+        const size_t width = least(BLOCK, c1 - c0);
         return (struct view){1, 0, rows, c, width, 0, width};
     }
     const size_t fold = least(BLOCK / c, rows > 0 ? rows : 1);
@@ -66,9 +66,10 @@ static struct view view_plane(struct extent e, size_t n)
     return (struct view){n, image_size(e), hw / BLOCK, BLOCK, BLOCK, hw % BLOCK, 1};
 }
 
-static struct view view_of(struct extent e, size_t n, size_t c0)
+/* Channels from c0 on, and none from c1 on: `period` of them. */
+static struct view view_of(struct extent e, size_t n, size_t c0, size_t c1)
 {
-    return channels_inner(e) ? view_rows(e, n, c0) : view_plane(e, n);
+    return channels_inner(e) ? view_rows(e, n, c0, c1) : view_plane(e, n);
 }
 
 /* Adds up the columns of each channel. */
@@ -262,7 +263,7 @@ void KERNEL(moments)(struct extent e, int n, const float *x, double *mean, doubl
     const double count = (double)n * e.hw;
     struct view v;
     for (size_t c0 = 0; c0 < (size_t)e.c; c0 += v.period) {
-        v = view_of(e, (size_t)n, c0);
+        v = view_of(e, (size_t)n, c0, (size_t)e.c);
         view_moments(&v, x + c0 * channel_stride(e), count, mean + c0, m2 + c0);
     }
 }
@@ -332,7 +333,7 @@ void KERNEL(scale_shift)(struct extent e, int n, const float *x, const float *sc
 {
     struct view v;
     for (size_t c0 = 0; c0 < (size_t)e.c; c0 += v.period) {
-        v = view_of(e, (size_t)n, c0);
+        v = view_of(e, (size_t)n, c0, (size_t)e.c);
         const size_t from = c0 * channel_stride(e);
         block_scale_shift(e, (size_t)n, &v, x + from, scale + c0, shift + c0, y + from);
     }
@@ -344,7 +345,7 @@ void KERNEL(batchnorm_reduce)(struct extent e, int n, const float *x, const floa
     double first[BLOCK], second[BLOCK];
     struct view v;
     for (size_t c0 = 0; c0 < (size_t)e.c; c0 += v.period) {
-        v = view_of(e, (size_t)n, c0);
+        v = view_of(e, (size_t)n, c0, (size_t)e.c);
         const size_t from = c0 * channel_stride(e);
         view_products(&v, x + from, dy + from, mean + c0, first, second);
         memcpy(sums + c0, first, v.period * sizeof(double));
@@ -414,9 +415,557 @@ void KERNEL(batchnorm_backward)(struct extent e, int n, const float *x, const fl
 {
     struct view v;
     for (size_t c0 = 0; c0 < (size_t)e.c; c0 += v.period) {
-        v = view_of(e, (size_t)n, c0);
+        v = view_of(e, (size_t)n, c0, (size_t)e.c);
         const size_t from = c0 * channel_stride(e);
         block_gradient(e, (size_t)n, &v, x + from, dy + from, a + c0, b + c0, d + c0, accumulate,
                        dx + from);
+    }
+}
+
+static inline float inverse_deviation(double m2, double count, float eps)
+{
+    return (float)(1 / sqrt(m2 / count + (double)eps));
+}
+
+/* Mean and inverse deviation of each group of one image, from those of its channels. */
+static void group_statistics(struct extent e, size_t g, float eps, const float *x,
+                             float *statistics /* [g, 2] */)
+{
+    const size_t size = (size_t)e.c / g;
+    double mean[BLOCK], m2[BLOCK], group_mean = 0, group_m2 = 0;
+    struct view v;
+    for (size_t c0 = 0; c0 < (size_t)e.c; c0 += v.period) {
+        v = view_of(e, 1, c0, (size_t)e.c);
+        view_moments(&v, x + c0 * channel_stride(e), e.hw, mean, m2);
+        for (size_t j = 0; j < v.period; j++) {
+            const size_t group = (c0 + j) / size, before = (c0 + j) % size;
+            if (before == 0)
+                group_mean = group_m2 = 0;
+            const double delta = mean[j] - group_mean, parts = (double)(before + 1);
+            group_mean += delta / parts;
+            group_m2 += m2[j] + delta * delta * (e.hw * (double)before / parts);
+            statistics[2 * group] = (float)group_mean;
+            statistics[2 * group + 1] = inverse_deviation(group_m2, parts * e.hw, eps);
+        }
+    }
+}
+
+void KERNEL(groupnorm_forward)(struct extent e, int n, int g, float eps, const float *x,
+                               const float *weight, const float *bias, float *y, float *statistics)
+{
+    const size_t size = (size_t)(e.c / g);
+    float scale[BLOCK], shift[BLOCK];
+    struct view v;
+    for (int i = 0; i < n; i++, x += image_size(e), y += image_size(e), statistics += 2 * g) {
+        group_statistics(e, (size_t)g, eps, x, statistics);
+        for (size_t c0 = 0; c0 < (size_t)e.c; c0 += v.period) {
+            v = view_of(e, 1, c0, (size_t)e.c);
+            for (size_t j = 0; j < v.period; j++) {
+                const float *group = statistics + (c0 + j) / size * 2;
+                scale[j] = weight[c0 + j] * group[1];
+                shift[j] = bias[c0 + j] - group[0] * scale[j];
+            }
+            const size_t from = c0 * channel_stride(e);
+            block_scale_shift(e, 1, &v, x + from, scale, shift, y + from);
+        }
+    }
+}
+
+/* Over groups [g0, g1) of one image, with xh = (x - mean) * inverse: sums[2 * (group - g0)] =
+ * sum of weight * dy, and after it the sum of weight * dy * xh; adds to dweight and dbias. */
+static void group_reduce(struct extent e, size_t size, size_t g0, size_t g1, const float *x,
+                         const float *dy, const float *weight, const float *statistics,
+                         double *sums, float *dweight, float *dbias)
+{
+    double first[BLOCK], second[BLOCK];
+    float mean[BLOCK];
+    struct view v;
+    memset(sums, 0, (g1 - g0) * 2 * sizeof(double));
+    for (size_t c0 = g0 * size; c0 < g1 * size; c0 += v.period) {
+        v = view_of(e, 1, c0, g1 * size);
+        for (size_t j = 0; j < v.period; j++)
+            mean[j] = statistics[(c0 + j) / size * 2];
+        const size_t from = c0 * channel_stride(e);
+        view_products(&v, x + from, dy + from, mean, first, second);
+        for (size_t j = 0; j < v.period; j++) {
+            const size_t c = c0 + j, group = c / size;
+            second[j] *= (double)statistics[2 * group + 1];
+            dbias[c] += (float)first[j];
+            dweight[c] += (float)second[j];
+            sums[2 * (group - g0)] += (double)weight[c] * first[j];
+            sums[2 * (group - g0) + 1] += (double)weight[c] * second[j];
+        }
+    }
+}
+
+/* dx = inverse * (weight * dy - (sums[0] + xh * sums[1]) / count), as a, b, d of gradient_row(). */
+static void group_apply(struct extent e, size_t size, size_t g0, size_t g1, const float *x,
+                        const float *dy, const float *weight, const float *statistics,
+                        const double *sums, bool accumulate, float *dx)
+{
+    const double count = (double)size * e.hw;
+    float a[BLOCK], b[BLOCK], d[BLOCK];
+    struct view v;
+    for (size_t c0 = g0 * size; c0 < g1 * size; c0 += v.period) {
+        v = view_of(e, 1, c0, g1 * size);
+        for (size_t j = 0; j < v.period; j++) {
+            const size_t group = (c0 + j) / size;
+            const double mean = (double)statistics[2 * group];
+            const double inverse = (double)statistics[2 * group + 1];
+            const double *sum = sums + 2 * (group - g0);
+            const double slope = -inverse * inverse * sum[1] / count;
+            a[j] = weight[c0 + j] * (float)inverse;
+            b[j] = (float)slope;
+            d[j] = (float)(-inverse * sum[0] / count - slope * mean);
+        }
+        const size_t from = c0 * channel_stride(e);
+        block_gradient(e, 1, &v, x + from, dy + from, a, b, d, accumulate, dx + from);
+    }
+}
+
+void KERNEL(groupnorm_backward)(struct extent e, int n, int g, const float *x, const float *dy,
+                                const float *weight, const float *statistics, bool accumulate,
+                                float *dx, float *dweight, float *dbias)
+{
+    const size_t groups = (size_t)g, size = (size_t)e.c / groups;
+    double sums[2 * BLOCK];
+    for (int i = 0; i < n; i++) {
+        for (size_t g0 = 0; g0 < groups; g0 += BLOCK) {
+            const size_t g1 = least(g0 + BLOCK, groups);
+            group_reduce(e, size, g0, g1, x, dy, weight, statistics, sums, dweight, dbias);
+            group_apply(e, size, g0, g1, x, dy, weight, statistics, sums, accumulate, dx);
+        }
+        x += image_size(e);
+        dy += image_size(e);
+        dx += image_size(e);
+        statistics += 2 * groups;
+    }
+}
+
+/* Mean and inverse deviation of one pixel's channels, contiguous. */
+static void pixel_statistics(size_t c, float eps, const float *x, float *statistics /* [2] */)
+{
+    double sum = 0, first = 0, second = 0;
+    for (size_t c0 = 0; c0 < c; c0 += BLOCK) {
+        const size_t end = least(c0 + BLOCK, c);
+        float partial = 0;
+#pragma omp simd reduction(+ : partial)
+        for (size_t j = c0; j < end; j++)
+            partial += x[j];
+        sum += (double)partial;
+    }
+    const float about = (float)(sum / (double)c);
+    for (size_t c0 = 0; c0 < c; c0 += BLOCK) {
+        const size_t end = least(c0 + BLOCK, c);
+        float partial1 = 0, partial2 = 0;
+#pragma omp simd reduction(+ : partial1, partial2)
+        for (size_t j = c0; j < end; j++) {
+            const float distance = x[j] - about;
+            partial1 += distance;
+            partial2 += distance * distance;
+        }
+        first += (double)partial1;
+        second += (double)partial2;
+    }
+    const double count = (double)c;
+    statistics[0] = (float)((double)about + first / count);
+    statistics[1] = inverse_deviation(fmax(second - first * first / count, 0), count, eps);
+}
+
+static void layernorm_forward_inner(size_t pixels, size_t c, float eps, const float *x,
+                                    const float *weight, const float *bias, float *y,
+                                    float *statistics)
+{
+    for (size_t p = 0; p < pixels; p++, x += c, y += c, statistics += 2) {
+        pixel_statistics(c, eps, x, statistics);
+        const float mean = statistics[0], inverse = statistics[1];
+#pragma omp simd
+        for (size_t j = 0; j < c; j++)
+            y[j] = (x[j] - mean) * inverse * weight[j] + bias[j];
+    }
+}
+
+/* Pixels [p0, p0 + width) of one image as the columns of a view whose rows are channels. */
+static struct view view_pixels(struct extent e, size_t p0)
+{
+    const size_t hw = (size_t)e.hw, width = least(BLOCK, hw - p0);
+    return (struct view){1, 0, (size_t)e.c, hw, width, 0, width};
+}
+
+static void layernorm_forward_planes(struct extent e, float eps, const float *x,
+                                     const float *weight, const float *bias, float *y,
+                                     float *statistics)
+{
+    double moment1[BLOCK], moment2[BLOCK];
+    float mean[BLOCK], inverse[BLOCK];
+    struct view v;
+    for (size_t p0 = 0; p0 < (size_t)e.hw; p0 += v.width) {
+        v = view_pixels(e, p0);
+        view_moments(&v, x + p0, e.c, moment1, moment2);
+        for (size_t j = 0; j < v.width; j++) {
+            statistics[2 * (p0 + j)] = mean[j] = (float)moment1[j];
+            statistics[2 * (p0 + j) + 1] = inverse[j] = inverse_deviation(moment2[j], e.c, eps);
+        }
+        for (size_t c = 0; c < v.rows; c++) {
+            const float *from = x + c * v.stride + p0;
+            float *to = y + c * v.stride + p0;
+#pragma omp simd
+            for (size_t j = 0; j < v.width; j++)
+                to[j] = (from[j] - mean[j]) * inverse[j] * weight[c] + bias[c];
+        }
+    }
+}
+
+void KERNEL(layernorm_forward)(struct extent e, int n, float eps, const float *x,
+                               const float *weight, const float *bias, float *y, float *statistics)
+{
+    const size_t pixels = (size_t)n * (size_t)e.hw;
+    if (e.layout == LAYOUT_NHWC || e.hw == 1) {
+        layernorm_forward_inner(pixels, (size_t)e.c, eps, x, weight, bias, y, statistics);
+        return;
+    }
+    for (int i = 0; i < n; i++, statistics += 2 * e.hw) {
+        const size_t from = (size_t)i * image_size(e);
+        layernorm_forward_planes(e, eps, x + from, weight, bias, y + from, statistics);
+    }
+}
+
+/* dweight and dbias of channels that are contiguous, BLOCK at a time. */
+static void layernorm_reduce_inner(size_t pixels, size_t c, const float *x, const float *dy,
+                                   const float *statistics, float *dweight, float *dbias)
+{
+    for (size_t c0 = 0; c0 < c; c0 += BLOCK) {
+        const size_t width = least(BLOCK, c - c0);
+        double first[BLOCK] = {0}, second[BLOCK] = {0};
+        for (size_t p0 = 0; p0 < pixels; p0 += STRIPE) {
+            float partial1[BLOCK] = {0}, partial2[BLOCK] = {0};
+            for (size_t p = p0; p < least(p0 + STRIPE, pixels); p++) {
+                const float mean = statistics[2 * p], inverse = statistics[2 * p + 1];
+                const float *x0 = x + p * c + c0, *dy0 = dy + p * c + c0;
+#pragma omp simd
+                for (size_t j = 0; j < width; j++) {
+                    partial1[j] += dy0[j];
+                    partial2[j] += dy0[j] * ((x0[j] - mean) * inverse);
+                }
+            }
+            drain(width, partial1, first);
+            drain(width, partial2, second);
+        }
+        for (size_t j = 0; j < width; j++) {
+            dbias[c0 + j] += (float)first[j];
+            dweight[c0 + j] += (float)second[j];
+        }
+    }
+}
+
+/* dx of one pixel: inverse * (weight * dy - (sum of weight * dy + xh * sum of weight * dy * xh) /
+ * c) with xh = (x - mean) * inverse. */
+static void layernorm_pixel(size_t c, const float *x, const float *dy, const float *weight,
+                            float mean, float inverse, bool accumulate, float *dx)
+{
+    double first = 0, second = 0;
+    for (size_t c0 = 0; c0 < c; c0 += BLOCK) {
+        const size_t end = least(c0 + BLOCK, c);
+        float partial1 = 0, partial2 = 0;
+#pragma omp simd reduction(+ : partial1, partial2)
+        for (size_t j = c0; j < end; j++) {
+            const float weighted = weight[j] * dy[j];
+            partial1 += weighted;
+            partial2 += weighted * (x[j] - mean);
+        }
+        first += (double)partial1;
+        second += (double)partial2;
+    }
+    const double square = (double)inverse * (double)inverse;
+    const float level = (float)(first / (double)c), slope = (float)(second * square / (double)c);
+    if (accumulate) {
+#pragma omp simd
+        for (size_t j = 0; j < c; j++)
+            dx[j] += inverse * (weight[j] * dy[j] - level - slope * (x[j] - mean));
+    } else {
+#pragma omp simd
+        for (size_t j = 0; j < c; j++)
+            dx[j] = inverse * (weight[j] * dy[j] - level - slope * (x[j] - mean));
+    }
+}
+
+/* Over the channels of pixels [p0, p0 + width): first = sum of weight * dy, second = sum of
+ * weight * dy * (x - mean); adds to dweight and dbias. Pointers begin with pixel p0. */
+static void layernorm_reduce_planes(const struct view *v, const float *x, const float *dy,
+                                    const float *weight, const float *mean, const float *inverse,
+                                    double *first, double *second, float *dweight, float *dbias)
+{
+    memset(first, 0, v->width * sizeof(double));
+    memset(second, 0, v->width * sizeof(double));
+    for (size_t c0 = 0; c0 < v->rows; c0 += STRIPE) {
+        float partial1[BLOCK] = {0}, partial2[BLOCK] = {0};
+        for (size_t c = c0; c < least(c0 + STRIPE, v->rows); c++) {
+            const float *x0 = x + c * v->stride, *dy0 = dy + c * v->stride;
+            float sum = 0, product = 0;
+#pragma omp simd reduction(+ : sum, product)
+            for (size_t j = 0; j < v->width; j++) {
+                const float moved = dy0[j] * (x0[j] - mean[j]);
+                sum += dy0[j];
+                product += moved * inverse[j];
+                partial1[j] += weight[c] * dy0[j];
+                partial2[j] += weight[c] * moved;
+            }
+            dbias[c] += sum;
+            dweight[c] += product;
+        }
+        drain(v->width, partial1, first);
+        drain(v->width, partial2, second);
+    }
+}
+
+static void layernorm_apply_planes(const struct view *v, const float *x, const float *dy,
+                                   const float *weight, const float *mean, const float *inverse,
+                                   const double *first, const double *second, bool accumulate,
+                                   float *dx)
+{
+    float level[BLOCK], slope[BLOCK];
+    const double count = (double)v->rows;
+    for (size_t j = 0; j < v->width; j++) {
+        level[j] = (float)(first[j] / count);
+        slope[j] = (float)(second[j] * (double)inverse[j] * (double)inverse[j] / count);
+    }
+    for (size_t c = 0; c < v->rows; c++) {
+        const float *x0 = x + c * v->stride, *dy0 = dy + c * v->stride;
+        float *to = dx + c * v->stride;
+#pragma omp simd
+        for (size_t j = 0; j < v->width; j++)
+            to[j] = inverse[j] * (weight[c] * dy0[j] - level[j] - slope[j] * (x0[j] - mean[j])) +
+                    (accumulate ? to[j] : 0);
+    }
+}
+
+static void layernorm_backward_planes(struct extent e, const float *x, const float *dy,
+                                      const float *weight, const float *statistics, bool accumulate,
+                                      float *dx, float *dweight, float *dbias)
+{
+    double first[BLOCK], second[BLOCK];
+    float mean[BLOCK], inverse[BLOCK];
+    struct view v;
+    for (size_t p0 = 0; p0 < (size_t)e.hw; p0 += v.width) {
+        v = view_pixels(e, p0);
+        for (size_t j = 0; j < v.width; j++) {
+            mean[j] = statistics[2 * (p0 + j)];
+            inverse[j] = statistics[2 * (p0 + j) + 1];
+        }
+        layernorm_reduce_planes(&v, x + p0, dy + p0, weight, mean, inverse, first, second, dweight,
+                                dbias);
+        layernorm_apply_planes(&v, x + p0, dy + p0, weight, mean, inverse, first, second,
+                               accumulate, dx + p0);
+    }
+}
+
+void KERNEL(layernorm_backward)(struct extent e, int n, const float *x, const float *dy,
+                                const float *weight, const float *statistics, bool accumulate,
+                                float *dx, float *dweight, float *dbias)
+{
+    const size_t pixels = (size_t)n * (size_t)e.hw, c = (size_t)e.c;
+    if (e.layout == LAYOUT_NHWC || e.hw == 1) {
+        layernorm_reduce_inner(pixels, c, x, dy, statistics, dweight, dbias);
+        for (size_t p = 0; p < pixels; p++)
+            layernorm_pixel(c, x + p * c, dy + p * c, weight, statistics[2 * p],
+                            statistics[2 * p + 1], accumulate, dx + p * c);
+        return;
+    }
+    for (int i = 0; i < n; i++, statistics += 2 * e.hw) {
+        const size_t from = (size_t)i * image_size(e);
+        layernorm_backward_planes(e, x + from, dy + from, weight, statistics, accumulate, dx + from,
+                                  dweight, dbias);
+    }
+}
+
+/* A local response's block: channels [from, to) of `pixels` pixels, copied to [channel][pixel],
+ * so that a step of one channel is the same shift for both layouts. */
+struct block {
+    int from, to;
+    size_t first_pixel, pixels;
+};
+
+struct response {
+    struct extent extent;
+    int before, after; /* channels of the window on either side */
+    int step;          /* channels a block, at the most */
+    size_t pixels;     /* pixels a block, at the most */
+    float slope;       /* alpha / size */
+    float beta, k;
+};
+
+static struct response response_of(struct extent e, int size, float alpha, float beta, float k)
+{
+    const size_t pixels = channels_inner(e) ? 1 : least(16, (size_t)e.hw);
+    return (struct response){.extent = e,
+                             .before = size / 2,
+                             .after = (size - 1) / 2,
+                             .step = (int)(BLOCK / pixels),
+                             .pixels = pixels,
+                             .slope = alpha / (float)size,
+                             .beta = beta,
+                             .k = k};
+}
+
+static size_t block_size(const struct block *b)
+{
+    return (size_t)(b->to - b->from) * b->pixels;
+}
+
+static size_t block_row(struct extent e, const struct block *b, int channel)
+{
+    return channels_inner(e) ? b->first_pixel * (size_t)e.c + (size_t)channel
+                             : (size_t)channel * (size_t)e.hw + b->first_pixel;
+}
+
+static void block_load(struct extent e, const struct block *b, const float *x, float *values)
+{
+    if (channels_inner(e)) {
+        memcpy(values, x + block_row(e, b, b->from), block_size(b) * sizeof(float));
+        return;
+    }
+    for (int c = b->from; c < b->to; c++, values += b->pixels)
+        memcpy(values, x + block_row(e, b, c), b->pixels * sizeof(float));
+}
+
+static void block_store(struct extent e, const struct block *b, const float *values,
+                        bool accumulate, float *x)
+{
+    const size_t run = channels_inner(e) ? block_size(b) : b->pixels;
+    for (int c = b->from; c < b->to; c += (int)(run / b->pixels), values += run) {
+        float *to = x + block_row(e, b, c);
+        if (!accumulate)
+            memcpy(to, values, run * sizeof(float));
+        else
+#pragma omp simd
+            for (size_t j = 0; j < run; j++)
+                to[j] += values[j];
+    }
+}
+
+/* sums[c] += values[c + shift] for all channels c of `b` and shift = -before .. after, as far as
+ * channel c + shift lies in the block `near` that the values are of. */
+static void window_sum(const struct block *near, const float *restrict values,
+                       const struct block *b, int before, int after, float *restrict sums)
+{
+    for (int shift = -before; shift <= after; shift++) {
+        const int from = near->from - shift > b->from ? near->from - shift : b->from;
+        const int to = near->to - shift < b->to ? near->to - shift : b->to;
+        if (from >= to)
+            continue;
+        const float *source = values + (size_t)(from + shift - near->from) * b->pixels;
+        float *sum = sums + (size_t)(from - b->from) * b->pixels;
+        const size_t run = (size_t)(to - from) * b->pixels;
+#pragma omp simd
+        for (size_t j = 0; j < run; j++)
+            sum[j] += source[j];
+    }
+}
+
+/* Of the blocks that cover `b` and as many channels as a window has on either side, the one that
+ * begins with channel `from`; empty where none is left. */
+static struct block neighbour(const struct response *r, const struct block *b, int from, int above)
+{
+    const int end = b->to + above < r->extent.c ? b->to + above : r->extent.c;
+    struct block near = *b;
+    near.from = from;
+    near.to = from + r->step < end ? from + r->step : end;
+    return near;
+}
+
+static int first_neighbour(const struct block *b, int below)
+{
+    return b->from > below ? b->from - below : 0;
+}
+
+/* base = k + alpha / size * sum of x^2, power = base^-beta. */
+static void response_powers(const struct response *r, const struct block *b, const float *x,
+                            float *restrict base, float *restrict power)
+{
+    float squares[BLOCK];
+    const size_t size = block_size(b);
+    memset(base, 0, size * sizeof(float));
+    struct block near = neighbour(r, b, first_neighbour(b, r->before), r->after);
+    for (; near.from < near.to; near = neighbour(r, b, near.to, r->after)) {
+        block_load(r->extent, &near, x, squares);
+        for (size_t j = 0; j < block_size(&near); j++)
+            squares[j] *= squares[j];
+        window_sum(&near, squares, b, r->before, r->after, base);
+    }
+    for (size_t j = 0; j < size; j++)
+        base[j] = r->k + r->slope * base[j];
+    if (r->beta == 0.75f) /* the usual one; square roots are vector instructions */
+        for (size_t j = 0; j < size; j++)
+            power[j] = 1 / (sqrtf(base[j]) * sqrtf(sqrtf(base[j])));
+    else
+        for (size_t j = 0; j < size; j++)
+            power[j] = powf(base[j], -r->beta);
+}
+
+static void response_forward(const struct response *r, const struct block *b, const float *x,
+                             float *y)
+{
+    float values[BLOCK], base[BLOCK], power[BLOCK];
+    block_load(r->extent, b, x, values);
+    response_powers(r, b, x, base, power);
+    for (size_t j = 0; j < block_size(b); j++)
+        values[j] *= power[j];
+    block_store(r->extent, b, values, false, y);
+}
+
+/* dx = dy * power - 2 * beta * alpha / size * x * sum of dy * x * power / base, over the windows
+ * that x takes part in. */
+static void response_backward(const struct response *r, const struct block *b, const float *x,
+                              const float *dy, bool accumulate, float *dx)
+{
+    float value[BLOCK], gradient[BLOCK], base[BLOCK], power[BLOCK], sum[BLOCK] = {0};
+    struct block near = neighbour(r, b, first_neighbour(b, r->after), r->before);
+    for (; near.from < near.to; near = neighbour(r, b, near.to, r->before)) {
+        block_load(r->extent, &near, x, value);
+        block_load(r->extent, &near, dy, gradient);
+        response_powers(r, &near, x, base, power);
+        for (size_t j = 0; j < block_size(&near); j++)
+            gradient[j] *= value[j] * power[j] / base[j];
+        window_sum(&near, gradient, b, r->after, r->before, sum);
+    }
+    block_load(r->extent, b, x, value);
+    block_load(r->extent, b, dy, gradient);
+    response_powers(r, b, x, base, power);
+    const float factor = 2 * r->beta * r->slope;
+    for (size_t j = 0; j < block_size(b); j++)
+        gradient[j] = gradient[j] * power[j] - factor * value[j] * sum[j];
+    block_store(r->extent, b, gradient, accumulate, dx);
+}
+
+static bool response_next(const struct response *r, struct block *b)
+{
+    const size_t hw = (size_t)r->extent.hw;
+    if (b->to == r->extent.c) {
+        b->to = 0;
+        b->first_pixel += b->pixels;
+    }
+    b->from = b->to;
+    b->to = b->from + r->step < r->extent.c ? b->from + r->step : r->extent.c;
+    b->pixels = b->first_pixel < hw ? least(r->pixels, hw - b->first_pixel) : 0;
+    return b->pixels > 0;
+}
+
+void KERNEL(lrn_forward)(struct extent e, int n, int size, float alpha, float beta, float k,
+                         const float *x, float *y)
+{
+    const struct response r = response_of(e, size, alpha, beta, k);
+    for (int i = 0; i < n; i++, x += image_size(e), y += image_size(e))
+        for (struct block b = {0}; response_next(&r, &b);)
+            response_forward(&r, &b, x, y);
+}
+
+void KERNEL(lrn_backward)(struct extent e, int n, int size, float alpha, float beta, float k,
+                          const float *x, const float *dy, bool accumulate, float *dx)
+{
+    const struct response r = response_of(e, size, alpha, beta, k);
+    for (int i = 0; i < n; i++) {
+        const size_t from = (size_t)i * image_size(e);
+        for (struct block b = {0}; response_next(&r, &b);)
+            response_backward(&r, &b, x + from, dy + from, accumulate, dx + from);
     }
 }
