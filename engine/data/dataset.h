@@ -11,6 +11,8 @@
 #include "engine/base/random.h"
 #include "engine/config/config.h"
 
+enum { DATA_MAX_SIDE = 1 << 16, DATA_MAX_CLASSES = 1 << 16 };
+
 /* [data], by data_keys[]. */
 struct data_settings {
     int source; /* index into source_types */
@@ -32,8 +34,8 @@ extern const size_t data_key_count;
 
 struct split {
     size_t count;
-    uint8_t *images;  /* [count, h, w, c] */
-    int32_t *labels;  /* [count], all in [0, classes) */
+    uint8_t *images; /* [count, h, w, c] */
+    int32_t *labels; /* [count], all in [0, classes) */
 };
 
 struct dataset {
@@ -42,7 +44,7 @@ struct dataset {
     int classes;
     char **class_names; /* [classes]; "0", "1", ... where the source has no names */
     struct split train, test;
-    float *mean, *std; /* [c], in units of pixel / 255 */
+    float *mean, *std;               /* [c], in units of pixel / 255 */
     uint32_t *training, *validation; /* indices into train, ascending */
     size_t training_count, validation_count;
     bool shuffle;
@@ -50,13 +52,23 @@ struct dataset {
     size_t bytes; /* memory held */
 };
 
+/* How much of a source is read; each includes what stands before it. */
+enum data_wanted {
+    DATA_SHAPE, /* c, h, w, classes, class_names */
+    DATA_TEST,
+    DATA_TRAIN,
+};
+
 struct source_type {
     const char *name, *help;
-    /* Fills c, h, w, classes, class_names (or leaves it NULL), train and test. At most
-     * limit_train and limit_test images are kept. `config` and `section` serve diagnostics of
-     * settings; a bad file's names the file. */
+    /* Of the keys that only some sources read, those that this one does (NULL-terminated): given
+     * for another source they are an error; for this one, missing without a fallback, too. */
+    const char *const *keys;
+    /* Fills c, h, w, classes, class_names (or leaves it NULL), and the splits that are wanted, of
+     * which at most limit_train and limit_test images are kept. `data` has source and seed.
+     * Settings are as [data] says, checked; a bad file's diagnostic names the file. */
     enum colonnade_status (*open)(struct dataset *data, const struct data_settings *settings,
-                                  const struct config *config, struct colonnade_error *error);
+                                  enum data_wanted wanted, struct colonnade_error *error);
 };
 
 extern const struct source_type *const source_types[];
@@ -75,7 +87,7 @@ enum colonnade_status dataset_describe(struct dataset **data, struct config *con
 /* A mini-batch: pointers into the dataset. */
 struct batch {
     int n;
-    const uint8_t **images;  /* [n] of [h, w, c] */
+    const uint8_t **images;     /* [n] of [h, w, c] */
     const float *scale, *shift; /* [c]: the network gets byte * scale + shift, which is
                                  * (byte / 255 - mean) / std */
     const float *values;     /* [n, c, h, w]: what the network gets, instead of images; else NULL */

@@ -1,0 +1,338 @@
+/* What happens to a dataset whatever its source: the keys of [data], the validation split, mean
+ * and deviation. Knows no file format and no network.
+ */
+#include "engine/data/dataset.h"
+
+#include "engine/base/memory.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const auto_word[] = {"auto", NULL};
+
+#define FIELD(name) offsetof(struct data_settings, name)
+
+const struct key data_keys[] = {
+    {"source", KEY_CHOICE, FIELD(source), .required = true, .choices = source_names,
+     .help = "where the images come from"},
+    {"path", KEY_TEXT, FIELD(path), .help = "the source's folder or file"},
+    {"validation", KEY_NUMBER, FIELD(validation), .fallback = "0", .minimum = 0, .maximum = 1,
+     .help = "the fraction of the training images held back, chosen by the seed"},
+    {"mean", KEY_NUMBERS, FIELD(mean), .fallback = "auto", .minimum = 0, .maximum = 1,
+     .choices = auto_word,
+     .help = "what is subtracted from pixel / 255: one number or one a channel; auto: the mean of "
+             "the images trained on"},
+    {"std", KEY_NUMBERS, FIELD(std), .fallback = "auto", .minimum = 1e-6, .maximum = 1e6,
+     .choices = auto_word, .help = "what it is divided by, likewise"},
+    {"shuffle", KEY_BOOLEAN, FIELD(shuffle), .fallback = "true",
+     .help = "train in a new order each epoch"},
+    {"limit_train", KEY_COUNT, FIELD(limit_train), .minimum = 1, .maximum = UINT32_MAX,
+     .help = "keep the first N training images"},
+    {"limit_test", KEY_COUNT, FIELD(limit_test), .minimum = 1, .maximum = UINT32_MAX,
+     .help = "keep the first N test images"},
+    {"shape", KEY_SHAPE, FIELD(shape), .minimum = 1, .maximum = DATA_MAX_SIDE,
+     .help = "CxHxW of the images"},
+    {"classes", KEY_INTEGER, FIELD(classes), .fallback = "10", .minimum = 1,
+     .maximum = DATA_MAX_CLASSES, .help = "how many classes"},
+    {"count", KEY_COUNT, FIELD(count), .fallback = "1024", .minimum = 1, .maximum = UINT32_MAX,
+     .help = "how many training images; there are a quarter as many to test"},
+};
+const size_t data_key_count = sizeof data_keys / sizeof *data_keys;
+
+/* --- settings --- */
+
+static bool reads_key(const struct source_type *type, const char *key)
+{
+    for (const char *const *name = type->keys; *name; name++)
+        if (strcmp(*name, key) == 0)
+            return true;
+    return false;
+}
+
+/* The sources that read a key which not all do: "a, b"; empty for a key that all do. */
+static void key_readers(const char *key, char *list, size_t bytes)
+{
+    size_t used = 0;
+    list[0] = '\0';
+    for (const struct source_type *const *type = source_types; *type; type++)
+        if (reads_key(*type, key) && used < bytes)
+            used += (size_t)snprintf(list + used, bytes - used, "%s%s", used > 0 ? ", " : "",
+                                     (*type)->name);
+}
+
+static enum colonnade_status check_keys(const struct config *config, const struct section *section,
+                                        const struct source_type *type,
+                                        struct colonnade_error *error)
+{
+    char readers[256];
+    for (size_t i = 0; i < data_key_count; i++) {
+        const struct key *key = &data_keys[i];
+        bool given = config_entry(section, key->name) != NULL, read = reads_key(type, key->name);
+        if (read && !given && !key->fallback)
+            return config_error(config, section, "source", error,
+                                "[data] source = %s needs the key '%s': %s", type->name, key->name,
+                                key->help);
+        key_readers(key->name, readers, sizeof readers);
+        if (given && !read && readers[0])
+            return config_error(config, section, key->name, error,
+                                "[data] %s is only for source = %s; it means nothing to %s",
+                                key->name, readers, type->name);
+    }
+    return COLONNADE_OK;
+}
+
+static enum colonnade_status read_settings(struct config *config, struct section **section,
+                                           struct data_settings *settings,
+                                           struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    *section = config_section(config, "data");
+    TRY(config_read(config, *section, "data", data_keys, data_key_count, NULL, settings, error));
+    TRY(check_keys(config, *section, source_types[settings->source], error));
+out:
+    return status;
+}
+
+/* --- validation --- */
+
+/* Fills `indices` with those of [0, count) whose mark is `mark`, ascending. */
+static void collect(uint32_t *indices, const bool *marks, bool mark, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (marks[i] == mark)
+            *indices++ = (uint32_t)i;
+}
+
+static enum colonnade_status split_validation(struct dataset *data, const struct config *config,
+                                              const struct section *section, double fraction,
+                                              struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const size_t count = data->train.count;
+    uint32_t *order = NULL;
+    bool *held = NULL;
+
+    /* 0.29 of 100 is 29, though 0.29 as a double is a little less. */
+    const size_t held_count = (size_t)floor(fraction * (double)count * (1 + 1e-12));
+    if (fraction > 0 && (held_count == 0 || held_count >= count))
+        TRY(config_error(config, section, "validation", error,
+                         "[data] validation = %g of %zu training images holds back %s", fraction,
+                         count, held_count == 0 ? "none" : "all"));
+
+    TRY(memory_allocate(&order, count, sizeof *order, "an order of the images", error));
+    TRY(memory_allocate(&held, count, sizeof *held, "marks of the images", error));
+    for (size_t i = 0; i < count; i++)
+        order[i] = (uint32_t)i;
+    random_shuffle((struct random_stream){.seed = data->seed, .purpose = RANDOM_VALIDATION}, order,
+                   count);
+    for (size_t i = 0; i < held_count; i++)
+        held[order[i]] = true;
+
+    data->validation_count = held_count;
+    data->training_count = count - held_count;
+    TRY(memory_allocate(&data->validation, data->validation_count, sizeof *data->validation,
+                        "the validation split", error));
+    TRY(memory_allocate(&data->training, data->training_count, sizeof *data->training,
+                        "the training split", error));
+    collect(data->validation, held, true, count);
+    collect(data->training, held, false, count);
+out:
+    free(order);
+    free(held);
+    return status;
+}
+
+/* --- mean and deviation --- */
+
+struct moments {
+    uint64_t sum, squares; /* exact: no order of adding changes them */
+};
+
+/* Adds every `stride`th of `count` * `stride` bytes. */
+static void add_pixels(struct moments *moments, const uint8_t *pixels, size_t count, size_t stride)
+{
+    enum { BLOCK = 1 << 16 }; /* 255 * 255 * BLOCK fits in 32 bits */
+    for (size_t from = 0; from < count; from += BLOCK) {
+        const size_t length = count - from < BLOCK ? count - from : BLOCK;
+        const uint8_t *block = pixels + from * stride;
+        uint32_t sum = 0, squares = 0;
+        for (size_t i = 0; i < length; i++) {
+            const uint32_t pixel = block[i * stride];
+            sum += pixel;
+            squares += pixel * pixel;
+        }
+        moments->sum += sum;
+        moments->squares += squares;
+    }
+}
+
+/* The population's deviation, in units of pixel / 255. */
+static double deviation(struct moments moments, uint64_t n)
+{
+    __extension__ typedef unsigned __int128 wide;
+    const wide variance_n2 = (wide)moments.squares * n - (wide)moments.sum * moments.sum;
+    return sqrt((double)variance_n2) / (double)n / 255.0;
+}
+
+/* One channel's of the images trained on; `mean` and `std` may be NULL. */
+static enum colonnade_status measure_channel(const struct dataset *data, int channel, float *mean,
+                                             float *std, struct colonnade_error *error)
+{
+    const size_t c = (size_t)data->c, pixels = (size_t)data->h * (size_t)data->w;
+    const uint64_t n = (uint64_t)data->training_count * pixels;
+    struct moments moments = {0, 0};
+    for (size_t i = 0; i < data->training_count; i++)
+        add_pixels(&moments, data->train.images + data->training[i] * pixels * c + channel, pixels,
+                   c);
+    if (mean)
+        *mean = (float)((double)moments.sum / (double)n / 255.0);
+    if (std)
+        *std = (float)deviation(moments, n);
+    if (std && *std == 0)
+        return error_set(error, COLONNADE_FAILURE,
+                         "every pixel of channel %d of the training images is %" PRIu64
+                         ": there is no deviation to divide by; give [data] std",
+                         channel, moments.sum / n);
+    return COLONNADE_OK;
+}
+
+/* Spreads one number over the channels; an empty list is left to be measured. */
+static enum colonnade_status take_numbers(const struct dataset *data, const struct config *config,
+                                          const struct section *section, const char *key,
+                                          struct numbers numbers, float *values,
+                                          struct colonnade_error *error)
+{
+    const size_t c = (size_t)data->c;
+    if (numbers.count > 1 && numbers.count != c)
+        return config_error(
+            config, section, key, error,
+            "[data] %s has %zu numbers; the images have %zu channel%s: give one number or "
+            "one a channel",
+            key, numbers.count, c, c == 1 ? "" : "s");
+    for (size_t i = 0; i < c && numbers.count > 0; i++)
+        values[i] = (float)numbers.items[numbers.count == 1 ? 0 : i];
+    return COLONNADE_OK;
+}
+
+static enum colonnade_status set_scale(struct dataset *data, const struct config *config,
+                                       const struct section *section,
+                                       const struct data_settings *settings,
+                                       struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const bool auto_mean = settings->mean.count == 0, auto_std = settings->std.count == 0;
+    TRY(memory_allocate(&data->mean, (size_t)data->c, sizeof *data->mean, "the mean", error));
+    TRY(memory_allocate(&data->std, (size_t)data->c, sizeof *data->std, "the deviation", error));
+    TRY(take_numbers(data, config, section, "mean", settings->mean, data->mean, error));
+    TRY(take_numbers(data, config, section, "std", settings->std, data->std, error));
+    for (int channel = 0; channel < data->c && (auto_mean || auto_std); channel++)
+        TRY(measure_channel(data, channel, auto_mean ? &data->mean[channel] : NULL,
+                            auto_std ? &data->std[channel] : NULL, error));
+out:
+    return status;
+}
+
+/* --- opening --- */
+
+static enum colonnade_status number_classes(struct dataset *data, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    char name[16];
+    TRY(memory_allocate(&data->class_names, (size_t)data->classes, sizeof *data->class_names,
+                        "class names", error));
+    for (int i = 0; i < data->classes; i++) {
+        snprintf(name, sizeof name, "%d", i);
+        TRY(memory_copy_text(&data->class_names[i], name, error));
+    }
+out:
+    return status;
+}
+
+static enum colonnade_status open_source(struct dataset **data,
+                                         const struct data_settings *settings, uint64_t seed,
+                                         enum data_wanted wanted, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const struct source_type *type = source_types[settings->source];
+    TRY(memory_allocate(data, 1, sizeof **data, "a dataset", error));
+    (*data)->source = type->name;
+    (*data)->shuffle = settings->shuffle;
+    (*data)->seed = seed;
+    TRY(type->open(*data, settings, wanted, error));
+    if (!(*data)->class_names)
+        TRY(number_classes(*data, error));
+out:
+    return status;
+}
+
+static size_t count_bytes(const struct dataset *data)
+{
+    size_t image = (size_t)data->h * (size_t)data->w * (size_t)data->c;
+    size_t samples = data->train.count + data->test.count;
+    size_t indices = data->training_count + data->validation_count;
+    return samples * (image + sizeof *data->train.labels) + indices * sizeof *data->training;
+}
+
+enum colonnade_status dataset_open(struct dataset **result, struct config *config, uint64_t seed,
+                                   bool want_train, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct data_settings settings = {0};
+    struct section *section;
+    struct dataset *data = NULL;
+
+    TRY(read_settings(config, &section, &settings, error));
+    if (settings.mean.count == 0 || settings.std.count == 0)
+        want_train = true;
+    TRY(open_source(&data, &settings, seed, want_train ? DATA_TRAIN : DATA_TEST, error));
+    if (want_train)
+        TRY(split_validation(data, config, section, settings.validation, error));
+    TRY(set_scale(data, config, section, &settings, error));
+    data->bytes = count_bytes(data);
+    *result = data;
+out:
+    if (status != COLONNADE_OK)
+        dataset_destroy(data);
+    return status;
+}
+
+enum colonnade_status dataset_describe(struct dataset **result, struct config *config,
+                                       struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct data_settings settings = {0};
+    struct section *section;
+    struct dataset *data = NULL;
+    TRY(read_settings(config, &section, &settings, error));
+    TRY(open_source(&data, &settings, 0, DATA_SHAPE, error));
+    *result = data;
+out:
+    if (status != COLONNADE_OK)
+        dataset_destroy(data);
+    return status;
+}
+
+static void free_split(struct split *split)
+{
+    free(split->images);
+    free(split->labels);
+}
+
+void dataset_destroy(struct dataset *data)
+{
+    if (!data)
+        return;
+    free_split(&data->train);
+    free_split(&data->test);
+    for (int i = 0; data->class_names && i < data->classes; i++)
+        free(data->class_names[i]);
+    free(data->class_names);
+    free(data->mean);
+    free(data->std);
+    free(data->training);
+    free(data->validation);
+    free(data);
+}

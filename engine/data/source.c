@@ -1,0 +1,92 @@
+/* The table of data sources, and the checks that all of them make. Knows no file format. */
+#include "engine/data/source.h"
+
+#include "engine/base/memory.h"
+
+#include <inttypes.h>
+#include <unistd.h>
+
+const struct source_type *const source_types[] = {
+    &idx_source, &cifar10_source, &cifar100_source, &hdf5_source, &synthetic_source, NULL,
+};
+
+const char *const source_names[] = {
+    "idx", "cifar10", "cifar100", "hdf5", "synthetic", NULL,
+};
+
+enum colonnade_status source_allocate(void *pointer, size_t count, size_t size, const char *name,
+                                      struct colonnade_error *error)
+{
+    size_t bytes = size_multiply(count, size);
+    size_t machine = size_multiply((size_t)sysconf(_SC_PHYS_PAGES), (size_t)sysconf(_SC_PAGESIZE));
+    if (bytes > machine)
+        return error_set(error, COLONNADE_FAILURE,
+                         "%s: takes %zu bytes of memory; this machine has %zu", name, bytes,
+                         machine);
+    return memory_allocate(pointer, count, size, name, error);
+}
+
+enum colonnade_status source_set_shape(struct dataset *data, uint64_t h, uint64_t w, uint64_t c,
+                                       const char *name, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    if (h < 1 || w < 1 || c < 1 || h > DATA_MAX_SIDE || w > DATA_MAX_SIDE || c > DATA_MAX_SIDE)
+        RAISE(COLONNADE_FAILURE,
+              "%s: images of %" PRIu64 "x%" PRIu64 " with %" PRIu64
+              " channels; each must be from 1 to %d",
+              name, h, w, c, DATA_MAX_SIDE);
+    if (data->h == 0) {
+        data->h = (int)h;
+        data->w = (int)w;
+        data->c = (int)c;
+    }
+    if ((int)h != data->h || (int)w != data->w || (int)c != data->c)
+        RAISE(COLONNADE_FAILURE,
+              "%s: images of %dx%d with %d channel%s; the training images are %dx%d with %d", name,
+              (int)h, (int)w, (int)c, c == 1 ? "" : "s", data->h, data->w, data->c);
+out:
+    return status;
+}
+
+enum colonnade_status source_allocate_split(const struct dataset *data, struct split *split,
+                                            uint64_t count, uint64_t limit, const char *name,
+                                            struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    if (count == 0)
+        RAISE(COLONNADE_FAILURE, "%s: holds no images", name);
+    if (limit > 0 && limit < count)
+        count = limit;
+    if (count > UINT32_MAX) /* samples are numbered with 32 bits */
+        RAISE(COLONNADE_FAILURE, "%s: %" PRIu64 " images; at most %" PRIu32 " can be used", name,
+              count, UINT32_MAX);
+    size_t image_bytes = (size_t)data->h * (size_t)data->w * (size_t)data->c;
+    TRY(source_allocate(&split->images, count, image_bytes, name, error));
+    TRY(source_allocate(&split->labels, count, sizeof *split->labels, name, error));
+    split->count = count;
+out:
+    return status;
+}
+
+enum colonnade_status source_set_labels(struct dataset *data, struct split *split,
+                                        const int64_t *labels, size_t count, const char *name,
+                                        struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const int64_t classes = data->classes > 0 ? data->classes : DATA_MAX_CLASSES;
+    int64_t highest = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (labels[i] < 0 || labels[i] >= classes)
+            RAISE(COLONNADE_FAILURE,
+                  "%s: label %" PRId64 " at index %zu; labels here are 0 to %" PRId64, name,
+                  labels[i], i, classes - 1);
+        if (labels[i] > highest)
+            highest = labels[i];
+    }
+    if (data->classes == 0)
+        data->classes = (int)highest + 1;
+    for (size_t i = 0; i < split->count; i++)
+        split->labels[i] = (int32_t)labels[i];
+out:
+    return status;
+}
