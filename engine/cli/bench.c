@@ -1,0 +1,359 @@
+/* colonnade bench: how fast a config's steps are on this machine, and where their time goes.
+ *
+ * Steps are timed in rounds, with this machine's sgemm measured in turn between them, as the
+ * clock drifts by several percent within minutes; medians over the rounds. Times by node come
+ * from a pass of their own, so that taking them does not disturb the figures.
+ */
+#include "engine/cli/cli.h"
+
+#include "engine/base/memory.h"
+#include "engine/plan/plan.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+enum { ROUNDS_LEAST = 3, ROUNDS_MOST = 200, PROFILE_STEPS_LEAST = 3 };
+
+static const double default_seconds = 5, warm_up_seconds = 0.3, round_seconds = 0.2,
+                    peak_seconds = 0.1, profile_seconds = 0.5;
+
+struct bench {
+    struct config *config;
+    struct settings settings;
+    struct graph *graph;
+    struct dataset *data;
+    struct sampler *sampler;
+    struct model *model;
+    struct optimizer *optimizer;
+    struct plan *plan;
+    struct peak *peak;
+    float *gradients;
+    bool training;
+    int threads;
+    size_t batches; /* full ones */
+    long steps;     /* done so far */
+    double optimizer_seconds;
+};
+
+struct figures {
+    double images_per_second, step_seconds, gflops, peak_gflops;
+    size_t rounds;
+    struct node_time *nodes;  /* [graph->count], seconds a step, of all threads */
+    double optimizer_seconds; /* a step */
+    size_t peak_rss;          /* bytes */
+};
+
+/* Synthetic data are made to measure: at least four mini-batches of them. */
+static enum colonnade_status stretch_data(struct bench *bench, struct colonnade_error *error)
+{
+    const struct section *data = config_section(bench->config, "data");
+    const struct entry *source = data ? config_entry(data, "source") : NULL;
+    const struct entry *count = data ? config_entry(data, "count") : NULL;
+    uint64_t wanted = 4 * (uint64_t)bench->settings.batch;
+    if (!source || strcmp(source->value, "synthetic") != 0 || !count ||
+        strtoull(count->value, NULL, 10) >= wanted)
+        return COLONNADE_OK;
+    char assignment[64];
+    snprintf(assignment, sizeof assignment, "data.count=%" PRIu64, wanted);
+    return config_override(bench->config, assignment, error);
+}
+
+static enum colonnade_status open_data(struct bench *bench, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const int batch = bench->settings.batch;
+    TRY(stretch_data(bench, error));
+    TRY(dataset_open(&bench->data, bench->config, bench->settings.seed, true, error));
+    TRY(sampler_create(&bench->sampler, bench->data, PART_TRAINING, batch, error));
+    bench->batches = sampler_samples(bench->sampler) / (size_t)batch;
+    if (bench->batches == 0)
+        RAISE(COLONNADE_USAGE, "%s: a mini-batch of %d, but the training part has %zu images",
+              bench->config->path, batch, sampler_samples(bench->sampler));
+    sampler_begin(bench->sampler, 1);
+out:
+    return status;
+}
+
+static enum colonnade_status bench_open(struct bench *bench, const struct options *options,
+                                        struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    bench->training = !options->inference;
+    TRY(experiment_config(&bench->config, options->operands[0], options, error));
+    TRY(settings_read(&bench->settings, bench->config, error));
+    TRY(experiment_graph(&bench->graph, bench->config, error));
+    TRY(open_data(bench, error));
+    const struct settings *settings = &bench->settings;
+    bench->threads = experiment_threads(options, settings);
+    TRY(model_create(&bench->model, bench->graph, settings->seed, error));
+    TRY(plan_create(&bench->plan, bench->graph, bench->training ? PLAN_TRAINING : PLAN_INFERENCE,
+                    settings->batch, bench->threads, error));
+    if (bench->training) {
+        const size_t count = bench->graph->parameter_length;
+        TRY(optimizer_create(&bench->optimizer, settings->optimizer, count, error));
+        TRY(memory_allocate(&bench->gradients, count, sizeof(float), "gradients", error));
+    }
+    TRY(peak_create(&bench->peak, bench->threads, error));
+out:
+    return status;
+}
+
+static void bench_close(struct bench *bench)
+{
+    peak_destroy(bench->peak);
+    free(bench->gradients);
+    plan_destroy(bench->plan);
+    optimizer_destroy(bench->optimizer);
+    model_destroy(bench->model);
+    sampler_destroy(bench->sampler);
+    dataset_destroy(bench->data);
+    graph_destroy(bench->graph);
+    config_destroy(bench->config);
+}
+
+static void update_weights(struct bench *bench)
+{
+    const struct settings *settings = &bench->settings;
+    const struct optimizer_settings update = {
+        .lr = settings->lr,
+        .momentum = settings->momentum,
+        .weight_decay = settings->weight_decay,
+        .beta1 = settings->beta1,
+        .beta2 = settings->beta2,
+        .eps = settings->eps,
+        .nesterov = settings->nesterov,
+    };
+    double start = clock_seconds();
+    optimizer_step(bench->optimizer, &update, settings->clip_norm, bench->steps + 1, bench->threads,
+                   bench->gradients, bench->model->parameters);
+    bench->optimizer_seconds += clock_seconds() - start;
+}
+
+static void run_step(struct bench *bench)
+{
+    const struct plan_options options = {
+        .seed = bench->settings.seed,
+        .step = (uint32_t)bench->steps,
+        .label_smoothing = bench->settings.label_smoothing,
+    };
+    size_t index = (size_t)bench->steps % bench->batches;
+    plan_run(bench->plan, bench->model, sampler_batch(bench->sampler, index), &options,
+             bench->gradients);
+    if (bench->training)
+        update_weights(bench);
+    bench->steps++;
+}
+
+/* Runs at least `least` steps and `seconds`; returns the seconds a step. */
+static double run_steps(struct bench *bench, long least, double seconds)
+{
+    const long before = bench->steps;
+    double start = clock_seconds(), elapsed;
+    do {
+        run_step(bench);
+        elapsed = clock_seconds() - start;
+    } while (elapsed < seconds || bench->steps - before < least);
+    return elapsed / (double)(bench->steps - before);
+}
+
+static int compare_doubles(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *values, size_t count)
+{
+    qsort(values, count, sizeof *values, compare_doubles);
+    return (values[(count - 1) / 2] + values[count / 2]) / 2;
+}
+
+static void measure_rates(struct bench *bench, double seconds, struct figures *figures)
+{
+    double times[ROUNDS_MOST], peaks[ROUNDS_MOST];
+    const double round = fmax(round_seconds, seconds / ROUNDS_MOST);
+    run_steps(bench, 2, warm_up_seconds);
+    peak_measure(bench->peak, peak_seconds); /* its own warm-up */
+    const double start = clock_seconds();
+    size_t rounds = 0;
+    while (rounds < ROUNDS_MOST && (rounds < ROUNDS_LEAST || clock_seconds() - start < seconds)) {
+        times[rounds] = run_steps(bench, 1, round);
+        peaks[rounds] = peak_measure(bench->peak, peak_seconds);
+        rounds++;
+    }
+    const double macs = (double)bench->graph->macs * bench->settings.batch;
+    figures->rounds = rounds;
+    figures->step_seconds = median(times, rounds);
+    figures->peak_gflops = median(peaks, rounds);
+    figures->images_per_second = bench->settings.batch / figures->step_seconds;
+    figures->gflops = (bench->training ? 3 : 1) * 2e-9 * macs / figures->step_seconds;
+}
+
+/* What graph nodes were made for a declared one counts as its own. */
+static void give_to_owners(const struct graph *graph, struct node_time *times)
+{
+    for (int i = 0; i < graph->count; i++) {
+        int owner = graph->nodes[i].owner;
+        if (owner == i)
+            continue;
+        times[owner].forward_seconds += times[i].forward_seconds;
+        times[owner].backward_seconds += times[i].backward_seconds;
+    }
+}
+
+static enum colonnade_status measure_nodes(struct bench *bench, struct figures *figures,
+                                           struct colonnade_error *error)
+{
+    const size_t count = (size_t)bench->graph->count;
+    enum colonnade_status status =
+        memory_allocate(&figures->nodes, count, sizeof *figures->nodes, "node times", error);
+    if (status != COLONNADE_OK)
+        return status;
+    const long before = bench->steps;
+    bench->optimizer_seconds = 0;
+    plan_profile_start(bench->plan);
+    run_steps(bench, PROFILE_STEPS_LEAST, profile_seconds);
+    plan_profile(bench->plan, figures->nodes);
+    const double steps = (double)(bench->steps - before);
+    for (size_t i = 0; i < count; i++) {
+        figures->nodes[i].forward_seconds /= steps;
+        figures->nodes[i].backward_seconds /= steps;
+    }
+    figures->optimizer_seconds = bench->optimizer_seconds / steps;
+    give_to_owners(bench->graph, figures->nodes);
+    return COLONNADE_OK;
+}
+
+static size_t peak_rss_bytes(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (size_t)usage.ru_maxrss * 1024;
+}
+
+/* A node's milliseconds of a step: what all threads spent on it, shared among them. */
+static double milliseconds(const struct bench *bench, double seconds)
+{
+    return 1e3 * seconds / bench->threads;
+}
+
+static struct json_object *node_json(const struct bench *bench, const struct figures *figures,
+                                     int node)
+{
+    const struct node_time *time = &figures->nodes[node];
+    struct json_object *object = json_object_new_object();
+    json_add(object, "name", json_object_new_string(bench->graph->nodes[node].name));
+    json_add(object, "forward_ms", json_number(milliseconds(bench, time->forward_seconds)));
+    json_add(object, "backward_ms", json_number(milliseconds(bench, time->backward_seconds)));
+    return object;
+}
+
+static enum colonnade_status print_as_json(const struct bench *bench, const struct figures *figures,
+                                           struct colonnade_error *error)
+{
+    const struct graph *graph = bench->graph;
+    const char *kernel = blas_facts().kernel;
+    struct json_object *object = json_object_new_object(), *nodes = json_object_new_array();
+    json_object_array_add(nodes, node_json(bench, figures, 0));
+    for (int i = 0; i < graph->declared_count; i++)
+        json_object_array_add(nodes, node_json(bench, figures, graph->declared[i]));
+    json_add(object, "mode", json_object_new_string(bench->training ? "train" : "inference"));
+    json_add(object, "batch", json_object_new_int(bench->settings.batch));
+    json_add(object, "threads", json_object_new_int(bench->threads));
+    json_add(object, "images_per_second", json_number(figures->images_per_second));
+    json_add(object, "gflops", json_number(figures->gflops));
+    json_add(object, "sgemm_peak_gflops", json_number(figures->peak_gflops));
+    json_add(object, "sgemm_share", json_number(figures->gflops / figures->peak_gflops));
+    json_add(object, "step_ms", json_number(1e3 * figures->step_seconds));
+    json_add(object, "optimizer_ms", json_number(1e3 * figures->optimizer_seconds));
+    json_add(object, "rounds", json_object_new_int64((int64_t)figures->rounds));
+    json_add(object, "blas_kernel", kernel ? json_object_new_string(kernel) : NULL);
+    json_add(object, "peak_rss_bytes", json_object_new_int64((int64_t)figures->peak_rss));
+    json_add(object, "nodes", nodes);
+    return output_json(object, error);
+}
+
+struct table {
+    int width;     /* of the names */
+    double all_ms; /* what the percentages are of */
+};
+
+static void print_row(const struct table *table, const char *name, const char *type,
+                      double forward_ms, double backward_ms)
+{
+    double both = forward_ms + backward_ms;
+    printf("%-*s  %-13s  %10.3f  %11.3f  %5.1f\n", table->width, name, type, forward_ms,
+           backward_ms, 100 * both / table->all_ms);
+}
+
+static void print_node(const struct bench *bench, const struct figures *figures,
+                       const struct table *table, int node)
+{
+    const struct node_time *time = &figures->nodes[node];
+    print_row(table, bench->graph->nodes[node].name, bench->graph->nodes[node].type->name,
+              milliseconds(bench, time->forward_seconds),
+              milliseconds(bench, time->backward_seconds));
+}
+
+static void print_nodes(const struct bench *bench, const struct figures *figures)
+{
+    const struct graph *graph = bench->graph;
+    const double optimizer_ms = 1e3 * figures->optimizer_seconds;
+    struct table table = {.width = (int)strlen("optimizer"), .all_ms = optimizer_ms};
+    for (int i = 0; i < graph->count; i++) {
+        const struct node_time *time = &figures->nodes[i];
+        int length = (int)strlen(graph->nodes[i].name);
+        if (graph->nodes[i].owner != i)
+            continue;
+        table.all_ms += milliseconds(bench, time->forward_seconds + time->backward_seconds);
+        table.width = length > table.width ? length : table.width;
+    }
+    printf("\nMilliseconds a step: what all threads spend on a node, divided among them\n");
+    printf("%-*s  %-13s  %10s  %11s  %5s\n", table.width, "node", "type", "forward", "backward",
+           "%");
+    print_node(bench, figures, &table, 0);
+    for (int i = 0; i < graph->declared_count; i++)
+        print_node(bench, figures, &table, graph->declared[i]);
+    if (bench->training)
+        print_row(&table, "optimizer", optimizer_names[bench->settings.optimizer], 0, optimizer_ms);
+}
+
+static enum colonnade_status print_for_people(const struct bench *bench,
+                                              const struct figures *figures,
+                                              struct colonnade_error *error)
+{
+    const char *kernel = blas_facts().kernel;
+    printf("%s: %s, mini-batches of %d, %d thread%s, BLAS kernel %s, median of %zu rounds\n",
+           bench->config->path, bench->training ? "training" : "inference", bench->settings.batch,
+           bench->threads, bench->threads == 1 ? "" : "s", kernel ? kernel : "unknown",
+           figures->rounds);
+    printf("%s images/s, %.3f ms a step\n", count_text((uint64_t)figures->images_per_second),
+           1e3 * figures->step_seconds);
+    printf("%.1f GFLOP/s%s, %.0f %% of this machine's sgemm: %.1f GFLOP/s\n", figures->gflops,
+           bench->training ? " (training counted as three times forward)" : "",
+           100 * figures->gflops / figures->peak_gflops, figures->peak_gflops);
+    printf("peak memory %s\n", bytes_text((double)figures->peak_rss));
+    print_nodes(bench, figures);
+    return output_flush(error);
+}
+
+enum colonnade_status verb_bench(const struct options *options, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct bench bench = {0};
+    struct figures figures = {0};
+    TRY(bench_open(&bench, options, error));
+    measure_rates(&bench, options->seconds > 0 ? options->seconds : default_seconds, &figures);
+    TRY(measure_nodes(&bench, &figures, error));
+    figures.peak_rss = peak_rss_bytes();
+    TRY(options->json ? print_as_json(&bench, &figures, error)
+                      : print_for_people(&bench, &figures, error));
+out:
+    free(figures.nodes);
+    bench_close(&bench);
+    return status;
+}

@@ -1,0 +1,151 @@
+/* The command line: what a verb is given, and what verbs share.
+ *
+ * A verb is one file and one row of the table in main.c. Only this folder prints and exits:
+ * results go to standard output, progress and diagnostics to standard error.
+ */
+#ifndef ENGINE_CLI_CLI_H
+#define ENGINE_CLI_CLI_H
+
+#include "engine/base/error.h"
+#include "engine/train/train.h"
+
+#include <json-c/json.h>
+
+/* A command line as parsed; what an option was not given for is zero. */
+struct options {
+    const char *const *operands;
+    size_t operand_count;
+    const char *const *sets; /* "SECTION.KEY=VALUE" each */
+    size_t set_count;
+    const char *out;
+    int threads, batch;
+    double seconds;
+    bool resume, quiet, json, inference;
+};
+
+/* A verb prints its results and returns the exit status; what it leaves in `error` is printed
+ * after it. */
+enum colonnade_status verb_train(const struct options *options, struct colonnade_error *error);
+enum colonnade_status verb_eval(const struct options *options, struct colonnade_error *error);
+enum colonnade_status verb_summary(const struct options *options, struct colonnade_error *error);
+enum colonnade_status verb_bench(const struct options *options, struct colonnade_error *error);
+enum colonnade_status verb_report(const struct options *options, struct colonnade_error *error);
+enum colonnade_status verb_verify(const struct options *options, struct colonnade_error *error);
+enum colonnade_status verb_doctor(const struct options *options, struct colonnade_error *error);
+
+/* experiment.c: configs, data and runs as verbs need them. */
+
+/* The config of a file, with --set, --out and --batch applied. */
+enum colonnade_status experiment_config(struct config **config, const char *path,
+                                        const struct options *options,
+                                        struct colonnade_error *error);
+
+/* The graph of a config, with the shape and the classes of its data, which are not read. Every
+ * mistake that a config can have is found here. */
+enum colonnade_status experiment_graph(struct graph **graph, struct config *config,
+                                       struct colonnade_error *error);
+
+/* What a run keeps of `data`; points into it. */
+struct data_facts experiment_facts(const struct dataset *data);
+
+/* Raises where a run cannot work on `data`. */
+enum colonnade_status experiment_check_data(const struct run *run, const struct dataset *data,
+                                            struct colonnade_error *error);
+
+/* The threads to run on: --threads, else those of the config, else all cores. */
+int experiment_threads(const struct options *options, const struct settings *settings);
+
+/* resume.c */
+
+/* A run out of its file, to go on with under the settings of `config`. Only keys that change
+ * nothing of what was trained so far may differ from those that the file holds. */
+enum colonnade_status resume_load(struct run **run, const char *path, const struct config *config,
+                                  struct colonnade_error *error);
+
+/* destination.c: the places where results will be written. */
+
+/* `path` without symbolic links, ".", or a folder's two names, as far as it exists; so that equal
+ * places are equal texts. The caller frees it. */
+enum colonnade_status destination_resolve(char **resolved, const char *path,
+                                          struct colonnade_error *error);
+
+/* Raises where a file cannot be put at `path`: long before there is one to put there. */
+enum colonnade_status destination_check(const char *path, struct colonnade_error *error);
+
+bool file_exists(const char *path);
+bool file_is_hdf5(const char *path);
+
+/* signals.c */
+
+/* From here on SIGINT and SIGTERM exit with 130 and 143; in a deferred part only the second one
+ * does, the first is held in signals_pending(). */
+void signals_install(void);
+void signals_defer(bool defer);
+const volatile sig_atomic_t *signals_pending(void);
+
+/* output.c */
+
+/* One line of JSON on standard output; takes over `object`. */
+enum colonnade_status output_json(struct json_object *object, struct colonnade_error *error);
+/* Raises where anything printed to standard output did not get out. */
+enum colonnade_status output_flush(struct colonnade_error *error);
+
+/* null for a number that JSON cannot say. */
+struct json_object *json_number(double value);
+void json_add(struct json_object *object, const char *key, struct json_object *value);
+
+/* For people: "61,706", "1.4 MB"; valid until the fourth call after. */
+const char *count_text(uint64_t count);
+const char *bytes_text(double bytes);
+const char *shape_text(struct shape shape);
+
+/* blas.c: the one BLAS thread a call that the engine counts on, and kernels as wide as the CPU's
+ * vectors. Called first in main(); may start the program again. */
+void blas_prepare(char **argv);
+
+struct blas_facts {
+    const char *library;        /* name, version, build options */
+    const char *kernel;         /* in use; NULL: not known */
+    const char *default_kernel; /* what the library chose by itself; NULL: that same one */
+    const char *wanted;         /* OPENBLAS_CORETYPE for this CPU, where `kernel` is narrower */
+    bool own_threads;           /* the library's threads are not OpenMP's */
+};
+struct blas_facts blas_facts(void);
+
+/* peak.c: cblas_sgemm as the engine calls it, for a scale to measure by. */
+struct peak;
+enum colonnade_status peak_create(struct peak **peak, int threads, struct colonnade_error *error);
+void peak_destroy(struct peak *peak);
+/* GFLOP/s over about that time, all threads together. */
+double peak_measure(struct peak *peak, double seconds);
+
+/* Sinks. The context stays the caller's. */
+
+/* progress.c: a live bar on a terminal, plain lines elsewhere. */
+struct progress_display {
+    const char *name; /* of the run */
+    bool terminal, drawn;
+    int threads;
+    size_t batches;                /* an epoch */
+    size_t samples_first;          /* of the epoch under way, when it was begun or resumed */
+    double epoch_start, last_draw; /* seconds */
+};
+struct sink progress_sink(struct progress_display *display);
+/* Takes the bar off the terminal, so that something else can be printed. */
+void progress_clear(struct progress_display *display);
+
+/* json_lines.c */
+struct sink json_lines_sink(void);
+
+/* checkpoint.c */
+struct checkpoint {
+    const char *path;
+    bool saved;
+    int epoch; /* epochs done when it was saved last */
+};
+struct sink checkpoint_sink(struct checkpoint *checkpoint);
+
+/* Seconds of a clock that only goes forward. */
+double clock_seconds(void);
+
+#endif

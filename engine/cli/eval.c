@@ -1,0 +1,147 @@
+/* colonnade eval: a run's weights against a test split. */
+#include "engine/cli/cli.h"
+
+#include "engine/store/store.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CONFUSION_MOST = 20 }; /* classes whose confusion matrix fits on a terminal */
+
+/* "data.mean=0.13066, ..." for the run's own scaling, in digits that give the floats back. */
+static enum colonnade_status keep_scaling(struct config *config, const char *key,
+                                          const float *values, int channels,
+                                          struct colonnade_error *error)
+{
+    char assignment[64 + 32 * 4];
+    if (channels > 4)
+        return COLONNADE_OK; /* no source has as many */
+    int used = snprintf(assignment, sizeof assignment, "%s=", key);
+    for (int i = 0; i < channels; i++)
+        used += snprintf(assignment + used, sizeof assignment - (size_t)used, "%s%.9g",
+                         i ? ", " : "", (double)values[i]);
+    return config_override(config, assignment, error);
+}
+
+/* The images are scaled as they were in training, whatever split or source is read. */
+static enum colonnade_status configure_data(struct run *run, const struct options *options,
+                                            struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const struct data_facts *facts = &run->data;
+    TRY(keep_scaling(run->config, "data.mean", facts->mean, facts->shape.c, error));
+    TRY(keep_scaling(run->config, "data.std", facts->std, facts->shape.c, error));
+    for (size_t i = 0; i < options->set_count; i++) {
+        if (strncmp(options->sets[i], "data.", 5) != 0)
+            RAISE(COLONNADE_USAGE, "colonnade eval: --set %s: only keys of [data] can be set here",
+                  options->sets[i]);
+        TRY(config_override(run->config, options->sets[i], error));
+    }
+out:
+    return status;
+}
+
+static int64_t class_count(const struct evaluation *evaluation, int class)
+{
+    int64_t sum = 0;
+    for (int i = 0; i < evaluation->classes; i++)
+        sum += evaluation->confusion[(size_t) class * (size_t)evaluation->classes + (size_t)i];
+    return sum;
+}
+
+static struct json_object *class_json(const struct run *run, const struct evaluation *evaluation,
+                                      int class)
+{
+    struct json_object *object = json_object_new_object();
+    json_add(object, "name", json_object_new_string(run->data.class_names[class]));
+    json_add(object, "precision", json_number(evaluation->precision[class]));
+    json_add(object, "recall", json_number(evaluation->recall[class]));
+    json_add(object, "f1", json_number(evaluation->f1[class]));
+    json_add(object, "count", json_object_new_int64(class_count(evaluation, class)));
+    return object;
+}
+
+static enum colonnade_status print_as_json(const struct run *run,
+                                           const struct evaluation *evaluation,
+                                           struct colonnade_error *error)
+{
+    struct json_object *object = json_object_new_object();
+    struct json_object *classes = json_object_new_array(), *confusion = json_object_new_array();
+    const int64_t *entry = evaluation->confusion;
+    for (int i = 0; i < evaluation->classes; i++) {
+        struct json_object *row = json_object_new_array();
+        for (int j = 0; j < evaluation->classes; j++)
+            json_object_array_add(row, json_object_new_int64(*entry++));
+        json_object_array_add(confusion, row);
+        json_object_array_add(classes, class_json(run, evaluation, i));
+    }
+    json_add(object, "count", json_object_new_int64((int64_t)evaluation->count));
+    json_add(object, "loss", json_number(evaluation->loss));
+    json_add(object, "accuracy", json_number(evaluation->accuracy));
+    json_add(object, "top5", json_number(evaluation->top5));
+    json_add(object, "classes", classes);
+    json_add(object, "confusion", confusion);
+    return output_json(object, error);
+}
+
+static int name_width(const struct run *run)
+{
+    size_t width = strlen("class");
+    for (int i = 0; i < run->data.classes; i++)
+        if (strlen(run->data.class_names[i]) > width)
+            width = strlen(run->data.class_names[i]);
+    return (int)width;
+}
+
+static void print_confusion(const struct run *run, const struct evaluation *evaluation)
+{
+    const int64_t *entry = evaluation->confusion;
+    printf("\nConfusion: a row is the true class, a column the predicted one\n");
+    for (int i = 0; i < evaluation->classes; i++) {
+        printf("%-*s", name_width(run), run->data.class_names[i]);
+        for (int j = 0; j < evaluation->classes; j++)
+            printf(" %6lld", (long long)*entry++);
+        printf("\n");
+    }
+}
+
+static enum colonnade_status print_for_people(const struct run *run,
+                                              const struct evaluation *evaluation,
+                                              struct colonnade_error *error)
+{
+    printf("%s images: accuracy %.2f %%, top-5 %.2f %%, loss %.4f\n\n",
+           count_text(evaluation->count), 100 * evaluation->accuracy, 100 * evaluation->top5,
+           evaluation->loss);
+    printf("%-*s  precision  recall      f1   count\n", name_width(run), "class");
+    for (int i = 0; i < evaluation->classes; i++)
+        printf("%-*s  %9.4f  %6.4f  %6.4f  %6lld\n", name_width(run), run->data.class_names[i],
+               evaluation->precision[i], evaluation->recall[i], evaluation->f1[i],
+               (long long)class_count(evaluation, i));
+    if (evaluation->classes <= CONFUSION_MOST)
+        print_confusion(run, evaluation);
+    return output_flush(error);
+}
+
+enum colonnade_status verb_eval(const struct options *options, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct run *run = NULL;
+    struct dataset *data = NULL;
+    struct evaluation evaluation = {0};
+    TRY(run_load(&run, options->operands[0], error));
+    TRY(configure_data(run, options, error));
+    TRY(dataset_open(&data, run->config, run->settings.seed, false, error));
+    TRY(experiment_check_data(run, data, error));
+    if (data->test.count == 0)
+        RAISE(COLONNADE_FAILURE, "the data have no test split to score");
+    TRY(evaluate(run, data, PART_TEST, experiment_threads(options, &run->settings), &evaluation,
+                 error));
+    TRY(options->json ? print_as_json(run, &evaluation, error)
+                      : print_for_people(run, &evaluation, error));
+out:
+    evaluation_finish(&evaluation);
+    dataset_destroy(data);
+    run_destroy(run);
+    return status;
+}

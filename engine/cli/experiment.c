@@ -1,0 +1,95 @@
+/* What the verbs begin with: a config with its overrides, the graph of it, the data of a run. */
+#include "engine/cli/cli.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static enum colonnade_status override_number(struct config *config, const char *key, int value,
+                                             struct colonnade_error *error)
+{
+    char assignment[64];
+    snprintf(assignment, sizeof assignment, "%s=%d", key, value);
+    return config_override(config, assignment, error);
+}
+
+static enum colonnade_status override_text(struct config *config, const char *key,
+                                           const char *value, struct colonnade_error *error)
+{
+    char *assignment;
+    if (asprintf(&assignment, "%s=%s", key, value) < 0)
+        return error_set(error, COLONNADE_FAILURE, "no memory for %s", key);
+    enum colonnade_status status = config_override(config, assignment, error);
+    free(assignment);
+    return status;
+}
+
+enum colonnade_status experiment_config(struct config **config, const char *path,
+                                        const struct options *options,
+                                        struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct config *loaded = NULL;
+    TRY(config_load(&loaded, path, error));
+    for (size_t i = 0; i < options->set_count; i++)
+        TRY(config_override(loaded, options->sets[i], error));
+    if (options->out)
+        TRY(override_text(loaded, "run.output", options->out, error));
+    if (options->batch)
+        TRY(override_number(loaded, "train.batch", options->batch, error));
+    *config = loaded;
+    loaded = NULL;
+out:
+    config_destroy(loaded);
+    return status;
+}
+
+enum colonnade_status experiment_graph(struct graph **graph, struct config *config,
+                                       struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct dataset *data = NULL;
+    struct graph *made = NULL;
+    TRY(dataset_describe(&data, config, error));
+    TRY(graph_create(&made, config, (struct shape){data->c, data->h, data->w}, data->classes,
+                     error));
+    TRY(config_check_all_read(config, error));
+    *graph = made;
+    made = NULL;
+out:
+    graph_destroy(made);
+    dataset_destroy(data);
+    return status;
+}
+
+struct data_facts experiment_facts(const struct dataset *data)
+{
+    return (struct data_facts){
+        .source = (char *)data->source,
+        .shape = {data->c, data->h, data->w},
+        .classes = data->classes,
+        .class_names = data->class_names,
+        .mean = data->mean,
+        .std = data->std,
+    };
+}
+
+enum colonnade_status experiment_check_data(const struct run *run, const struct dataset *data,
+                                            struct colonnade_error *error)
+{
+    const struct shape shape = run->data.shape;
+    if (data->c != shape.c || data->h != shape.h || data->w != shape.w)
+        return error_set(error, COLONNADE_FAILURE,
+                         "the data's images are %dx%dx%d: the run was trained on %dx%dx%d", data->c,
+                         data->h, data->w, shape.c, shape.h, shape.w);
+    if (data->classes != run->data.classes)
+        return error_set(error, COLONNADE_FAILURE,
+                         "the data has %d classes: the run was trained on %d", data->classes,
+                         run->data.classes);
+    return COLONNADE_OK;
+}
+
+int experiment_threads(const struct options *options, const struct settings *settings)
+{
+    return thread_count(options->threads ? options->threads : settings->threads);
+}

@@ -1,0 +1,343 @@
+/* The program: finds the verb, parses its options, runs it, and turns its status into the exit
+ * status. Verbs and options are a table each; what a verb does is in its own file.
+ */
+#include "engine/cli/cli.h"
+
+#include "engine/base/memory.h"
+
+#include <getopt.h>
+#include <math.h>
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum option_flag {
+    OPTION_SET = 1 << 0,
+    OPTION_OUT = 1 << 1,
+    OPTION_RESUME = 1 << 2,
+    OPTION_THREADS = 1 << 3,
+    OPTION_BATCH = 1 << 4,
+    OPTION_SECONDS = 1 << 5,
+    OPTION_INFERENCE = 1 << 6,
+    OPTION_QUIET = 1 << 7,
+    OPTION_JSON = 1 << 8,
+    OPTION_HELP = 1 << 9,
+};
+
+enum { OPTION_COUNT = 10, THREADS_MOST = 1024, BATCH_MOST = 1 << 20, SECONDS_MOST = 86400 };
+
+struct option_row {
+    enum option_flag flag;
+    const char *name, *argument; /* NULL: takes none */
+    int letter;                  /* 0: none */
+    const char *help;
+};
+
+static const struct option_row option_rows[OPTION_COUNT] = {
+    {OPTION_SET, "set", "SECTION.KEY=VALUE", 0, "overrides a key of the config; may be repeated"},
+    {OPTION_OUT, "out", "FILE", 'o', "where the result is written"},
+    {OPTION_RESUME, "resume", NULL, 0, "goes on from the run file, or starts where there is none"},
+    {OPTION_THREADS, "threads", "N", 0, "threads to run on (default: all cores)"},
+    {OPTION_BATCH, "batch", "N", 0, "images a mini-batch (default: the config's)"},
+    {OPTION_SECONDS, "seconds", "S", 0, "how long to measure (default: 5)"},
+    {OPTION_INFERENCE, "inference", NULL, 0, "times the forward pass alone"},
+    {OPTION_QUIET, "quiet", NULL, 'q', "shows no progress"},
+    {OPTION_JSON, "json", NULL, 0, "prints results as JSON, one object a line"},
+    {OPTION_HELP, "help", NULL, 'h', "prints this"},
+};
+
+struct verb {
+    const char *name, *operands, *help;
+    const char *details; /* NULL: none */
+    unsigned options;    /* enum option_flag */
+    size_t least, most;  /* operands */
+    enum colonnade_status (*run)(const struct options *options, struct colonnade_error *error);
+};
+
+static const struct verb verbs[] = {
+    {"train", "CONFIG...", "trains; one run file each",
+     "Several configs run one after the other; a failed one does not stop the rest.\n"
+     "An older run file of the same name is replaced at the first checkpoint, unless --resume\n"
+     "goes on from it; a file that is no run file is never replaced.\n"
+     "After an interrupt the run file is up to date, and --resume goes on as if nothing had been.\n"
+     "Of the config, a resumed run lets these differ: run.output, run.threads, train.epochs,\n"
+     "train.max_steps, train.checkpoint_every.\n",
+     OPTION_SET | OPTION_OUT | OPTION_RESUME | OPTION_THREADS | OPTION_QUIET | OPTION_JSON, 1,
+     SIZE_MAX, verb_train},
+    {"eval", "RUN", "scores the run's weights on the test split",
+     "--set may name keys of [data] alone: another path, another source.\n",
+     OPTION_SET | OPTION_THREADS | OPTION_JSON, 1, 1, verb_eval},
+    {"summary", "CONFIG|RUN", "shows the network: shapes, parameters, work, memory", NULL,
+     OPTION_SET | OPTION_JSON, 1, 1, verb_summary},
+    {"bench", "CONFIG", "times training steps, or inference, of a config",
+     "Medians over rounds, with this machine's sgemm measured in turn beside them.\n"
+     "A multiply-add is two operations; training counts as three times the forward pass.\n",
+     OPTION_SET | OPTION_BATCH | OPTION_THREADS | OPTION_SECONDS | OPTION_INFERENCE | OPTION_JSON,
+     1, 1, verb_bench},
+    {"report", "RUN", "writes one self-contained HTML page of a run",
+     "Without -o the page is the run file's name with .html in place of .h5.\n", OPTION_OUT, 1, 1,
+     verb_report},
+    {"verify", "RUN", "recomputes the outputs that the run file holds for its sample inputs", NULL,
+     0, 1, 1, verb_verify},
+    {"doctor", "", "shows what this machine gives, and what would slow a run", NULL, 0, 0, 0,
+     verb_doctor},
+};
+
+enum { VERB_COUNT = sizeof verbs / sizeof *verbs };
+
+static void print_usage(FILE *stream)
+{
+    fprintf(stream, "Usage: colonnade VERB ...\n\n");
+    for (size_t i = 0; i < VERB_COUNT; i++)
+        fprintf(stream, "  %-8s %-10s  %s\n", verbs[i].name, verbs[i].operands, verbs[i].help);
+    fprintf(stream, "\ncolonnade VERB --help says what a verb takes; colonnade --version, which"
+                    " version this is.\n");
+}
+
+static void print_verb_help(const struct verb *verb)
+{
+    printf("Usage: colonnade %s %s%s[OPTION]...\n\n%s %s.\n", verb->name, verb->operands,
+           *verb->operands ? " " : "", verb->name, verb->help);
+    if (verb->details)
+        printf("%s", verb->details);
+    printf("\nOptions:\n");
+    for (size_t i = 0; i < OPTION_COUNT; i++) {
+        const struct option_row *row = &option_rows[i];
+        if (!(verb->options & row->flag) && row->flag != OPTION_HELP)
+            continue;
+        char letter[8] = "    ", text[64];
+        if (row->letter)
+            snprintf(letter, sizeof letter, "-%c, ", row->letter);
+        snprintf(text, sizeof text, "%s --%s %s", letter, row->name,
+                 row->argument ? row->argument : "");
+        printf("%-30s  %s\n", text, row->help);
+    }
+    printf("\nExit status: 0 done; 1 a failure while running; 2 a wrong command line or config;\n"
+           "130 interrupted by SIGINT, 143 by SIGTERM.\n");
+}
+
+static enum colonnade_status find_verb(const char *name, const struct verb **verb,
+                                       struct colonnade_error *error)
+{
+    const char *names[VERB_COUNT + 1] = {NULL};
+    for (size_t i = 0; i < VERB_COUNT; i++) {
+        names[i] = verbs[i].name;
+        if (strcmp(name, verbs[i].name) == 0) {
+            *verb = &verbs[i];
+            return COLONNADE_OK;
+        }
+    }
+    if (*name == '-')
+        return error_set(error, COLONNADE_USAGE,
+                         "colonnade: '%s' where a verb belongs: options follow the verb", name);
+    const char *nearest = nearest_name(name, names);
+    return error_set(error, COLONNADE_USAGE, "colonnade: unknown verb '%s'%s%s%s", name,
+                     nearest ? ": did you mean '" : ": colonnade --help lists them",
+                     nearest ? nearest : "", nearest ? "'?" : "");
+}
+
+static enum colonnade_status unknown_option(const struct verb *verb, const char *text,
+                                            struct colonnade_error *error)
+{
+    const char *names[OPTION_COUNT + 1] = {NULL};
+    size_t count = 0;
+    for (size_t i = 0; i < OPTION_COUNT; i++)
+        if (verb->options & option_rows[i].flag)
+            names[count++] = option_rows[i].name;
+    char name[64];
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(text + strspn(text, "-"), "="),
+             text + strspn(text, "-"));
+    const char *nearest = nearest_name(name, names);
+    return error_set(error, COLONNADE_USAGE, "colonnade %s: unknown option '%s'%s%s%s", verb->name,
+                     text, nearest ? ": did you mean '--" : "", nearest ? nearest : "",
+                     nearest ? "'?" : "");
+}
+
+/* A whole number in [1, most], or a number in (0, most] where `whole` is NULL. */
+static enum colonnade_status parse_number(const struct verb *verb, const struct option_row *row,
+                                          const char *text, double most, int *whole, double *number,
+                                          struct colonnade_error *error)
+{
+    char *end;
+    double value = strtod(text, &end);
+    bool fits = end != text && *end == '\0' && value > 0 && value <= most;
+    if (whole)
+        fits = fits && value == floor(value) && strspn(text, "0123456789") == strlen(text);
+    if (!fits)
+        return error_set(error, COLONNADE_USAGE, "colonnade %s: --%s '%s' is not a %s %.0f",
+                         verb->name, row->name, text,
+                         whole ? "whole number from 1 to" : "number above 0, at most", most);
+    if (whole)
+        *whole = (int)value;
+    else
+        *number = value;
+    return COLONNADE_OK;
+}
+
+static enum colonnade_status take_option(struct options *options, const struct verb *verb,
+                                         const struct option_row *row, const char *argument,
+                                         const char **sets, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    switch (row->flag) {
+    case OPTION_SET:
+        sets[options->set_count++] = argument;
+        break;
+    case OPTION_OUT:
+        options->out = argument;
+        if (*argument == '\0')
+            RAISE(COLONNADE_USAGE, "colonnade %s: --out names no file", verb->name);
+        break;
+    case OPTION_THREADS:
+        TRY(parse_number(verb, row, argument, THREADS_MOST, &options->threads, NULL, error));
+        break;
+    case OPTION_BATCH:
+        TRY(parse_number(verb, row, argument, BATCH_MOST, &options->batch, NULL, error));
+        break;
+    case OPTION_SECONDS:
+        TRY(parse_number(verb, row, argument, SECONDS_MOST, NULL, &options->seconds, error));
+        break;
+    case OPTION_RESUME:
+        options->resume = true;
+        break;
+    case OPTION_INFERENCE:
+        options->inference = true;
+        break;
+    case OPTION_QUIET:
+        options->quiet = true;
+        break;
+    case OPTION_JSON:
+        options->json = true;
+        break;
+    case OPTION_HELP:
+        break;
+    }
+out:
+    return status;
+}
+
+/* getopt's tables for what the verb takes; an option's value is its row's index + 1. */
+static void getopt_tables(const struct verb *verb, struct option *longs, char *letters)
+{
+    *letters++ = ':'; /* a missing argument is told apart from an unknown option */
+    for (int i = 0; i < OPTION_COUNT; i++) {
+        const struct option_row *row = &option_rows[i];
+        if (!(verb->options & row->flag) && row->flag != OPTION_HELP)
+            continue;
+        int argument = row->argument ? required_argument : no_argument;
+        *longs++ = (struct option){row->name, argument, NULL, i + 1};
+        if (row->letter)
+            *letters++ = (char)row->letter;
+        if (row->letter && row->argument)
+            *letters++ = ':';
+    }
+    *longs = (struct option){0};
+    *letters = '\0';
+}
+
+static const struct option_row *option_row(int value)
+{
+    for (int i = 0; i < OPTION_COUNT; i++)
+        if (value == i + 1 || (value && value == option_rows[i].letter))
+            return &option_rows[i];
+    return NULL;
+}
+
+/* `argv` begins with the verb; `sets` has room for as many texts. */
+static enum colonnade_status parse_options(struct options *options, const struct verb *verb,
+                                           int argc, char **argv, const char **sets, bool *help,
+                                           struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct option longs[OPTION_COUNT + 1];
+    char letters[2 * OPTION_COUNT + 2];
+    getopt_tables(verb, longs, letters);
+    opterr = 0;
+    for (int value; (value = getopt_long(argc, argv, letters, longs, NULL)) != -1;) {
+        const struct option_row *row = option_row(value == '?' || value == ':' ? optopt : value);
+        if (value == ':')
+            RAISE(COLONNADE_USAGE, "colonnade %s: --%s wants %s", verb->name, row->name,
+                  row->argument);
+        if (value == '?' && row && !row->argument && optopt < ' ')
+            RAISE(COLONNADE_USAGE, "colonnade %s: --%s takes no value", verb->name, row->name);
+        if (value == '?' && optopt) {
+            char text[3] = {'-', (char)optopt, '\0'};
+            TRY(unknown_option(verb, text, error));
+        }
+        if (value == '?')
+            TRY(unknown_option(verb, argv[optind - 1], error));
+        TRY(take_option(options, verb, row, optarg, sets, error));
+        *help = *help || row->flag == OPTION_HELP;
+    }
+    options->operands = (const char *const *)argv + optind;
+    options->operand_count = (size_t)(argc - optind);
+    options->sets = sets;
+out:
+    return status;
+}
+
+static enum colonnade_status check_operands(const struct options *options, const struct verb *verb,
+                                            struct colonnade_error *error)
+{
+    if (options->operand_count < verb->least)
+        return error_set(error, COLONNADE_USAGE, "colonnade %s: %s is missing", verb->name,
+                         verb->operands);
+    if (options->operand_count > verb->most)
+        return error_set(error, COLONNADE_USAGE, "colonnade %s: '%s' is too much: %s%s", verb->name,
+                         options->operands[verb->most],
+                         verb->most ? "it takes one " : "it takes options alone", verb->operands);
+    return COLONNADE_OK;
+}
+
+static enum colonnade_status run_verb(int argc, char **argv, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const char **sets = NULL;
+    const struct verb *verb = NULL;
+    struct options options = {0};
+    bool help = false;
+    TRY(find_verb(argv[0], &verb, error));
+    TRY(memory_allocate(&sets, (size_t)argc, sizeof *sets, "the command line", error));
+    TRY(parse_options(&options, verb, argc, argv, sets, &help, error));
+    if (help) {
+        print_verb_help(verb);
+        goto out;
+    }
+    TRY(check_operands(&options, verb, error));
+    TRY(verb->run(&options, error));
+out:
+    free(sets);
+    return status;
+}
+
+static bool is_either(const char *text, const char *a, const char *b)
+{
+    return strcmp(text, a) == 0 || strcmp(text, b) == 0;
+}
+
+int main(int argc, char **argv)
+{
+    blas_prepare(argv);
+    omp_set_dynamic(0); /* as many threads as are asked for, or the plan's scratch is not theirs */
+    signals_install();
+    enum colonnade_status status = COLONNADE_OK;
+    struct colonnade_error error = {0};
+    if (argc < 2) {
+        print_usage(stderr);
+        status = COLONNADE_USAGE;
+    } else if (is_either(argv[1], "--help", "-h")) {
+        print_usage(stdout);
+    } else if (is_either(argv[1], "--version", "-V")) {
+        printf("colonnade %s\n", COLONNADE_VERSION);
+    } else {
+        status = run_verb(argc - 1, argv + 1, &error);
+    }
+    if (error.message[0] && status != COLONNADE_OK)
+        fprintf(stderr, "%s\n", error.message);
+    if (output_flush(&error) != COLONNADE_OK && status == COLONNADE_OK) {
+        fprintf(stderr, "%s\n", error.message);
+        status = COLONNADE_FAILURE;
+    }
+    return (int)status;
+}

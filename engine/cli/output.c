@@ -1,0 +1,96 @@
+/* Standard output: JSON lines, and numbers as people read them. */
+#include "engine/cli/cli.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { TEXT_BUFFERS = 4, TEXT_BYTES = 48 };
+
+enum colonnade_status output_flush(struct colonnade_error *error)
+{
+    errno = 0;
+    if (fflush(stdout) != 0 || ferror(stdout))
+        return error_set(error, COLONNADE_FAILURE, "standard output cannot be written: %s",
+                         errno ? strerror(errno) : "an earlier write failed");
+    return COLONNADE_OK;
+}
+
+enum colonnade_status output_json(struct json_object *object, struct colonnade_error *error)
+{
+    const int flags = JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE;
+    puts(json_object_to_json_string_ext(object, flags));
+    json_object_put(object);
+    return output_flush(error);
+}
+
+/* With as few digits as give the number back. */
+struct json_object *json_number(double value)
+{
+    if (!isfinite(value))
+        return NULL;
+    char text[40];
+    for (int digits = 6; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, value);
+        if (strtod(text, NULL) == value)
+            break;
+    }
+    return json_object_new_double_s(value, text);
+}
+
+void json_add(struct json_object *object, const char *key, struct json_object *value)
+{
+    json_object_object_add(object, key, value);
+}
+
+static char *next_buffer(void)
+{
+    static char buffers[TEXT_BUFFERS][TEXT_BYTES];
+    static int next;
+    next = (next + 1) % TEXT_BUFFERS;
+    return buffers[next];
+}
+
+const char *count_text(uint64_t count)
+{
+    char digits[24], *text = next_buffer(), *to = text;
+    int length = snprintf(digits, sizeof digits, "%" PRIu64, count);
+    for (int i = 0; i < length; i++) {
+        if (i && (length - i) % 3 == 0)
+            *to++ = ',';
+        *to++ = digits[i];
+    }
+    *to = '\0';
+    return text;
+}
+
+const char *bytes_text(double bytes)
+{
+    static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};
+    size_t unit = 0;
+    while (bytes >= 999.5 && unit + 1 < sizeof units / sizeof *units) {
+        bytes /= 1000;
+        unit++;
+    }
+    char *text = next_buffer();
+    snprintf(text, TEXT_BYTES, "%.*f %s", unit && bytes < 99.95 ? 1 : 0, bytes, units[unit]);
+    return text;
+}
+
+const char *shape_text(struct shape shape)
+{
+    char *text = next_buffer();
+    snprintf(text, TEXT_BYTES, "%dx%dx%d", shape.c, shape.h, shape.w);
+    return text;
+}
+
+double clock_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}

@@ -1,0 +1,120 @@
+/* Progress for people, on standard error: a bar that is drawn over on a terminal, a plain line
+ * an epoch elsewhere. Knows of a run what the sink's records say.
+ */
+#include "engine/cli/cli.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+enum { BAR_WIDTH = 24, LINE_BYTES = 256, COLUMNS_DEFAULT = 80 };
+
+static const double redraw_seconds = 0.1;
+
+static size_t terminal_columns(void)
+{
+    struct winsize size;
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0)
+        return COLUMNS_DEFAULT;
+    return size.ws_col;
+}
+
+void progress_clear(struct progress_display *display)
+{
+    if (display->drawn)
+        fprintf(stderr, "\r\033[K");
+    display->drawn = false;
+}
+
+static void epoch_begins(struct progress_display *display, size_t samples)
+{
+    display->samples_first = samples;
+    display->epoch_start = clock_seconds();
+}
+
+static enum colonnade_status begin(void *context, const struct run *run, size_t batches,
+                                   struct colonnade_error *error)
+{
+    struct progress_display *display = context;
+    const char *term = getenv("TERM");
+    display->terminal = isatty(STDERR_FILENO) && (!term || strcmp(term, "dumb") != 0);
+    display->batches = batches;
+    fprintf(stderr, "%s: %s parameters, %s steps an epoch, %d thread%s -> %s\n", display->name,
+            count_text(run->graph->parameters), count_text(batches), display->threads,
+            display->threads == 1 ? "" : "s", run->settings.output);
+    if (run->progress.step)
+        fprintf(stderr, "going on after step %ld, in epoch %d\n", run->progress.step,
+                run->progress.epoch + 1);
+    epoch_begins(display, run->progress.samples);
+    return COLONNADE_OK;
+}
+
+/* "1:05:09", "2:03" */
+static void print_duration(char *text, size_t size, double seconds)
+{
+    long left = lround(fmin(seconds, 1e9));
+    if (left >= 3600)
+        snprintf(text, size, "%ld:%02ld:%02ld", left / 3600, left / 60 % 60, left % 60);
+    else
+        snprintf(text, size, "%ld:%02ld", left / 60, left % 60);
+}
+
+static void draw(struct progress_display *display, const struct run *run, double now)
+{
+    const struct progress *progress = &run->progress;
+    size_t done = progress->batch < display->batches ? progress->batch : display->batches;
+    size_t filled = display->batches ? done * BAR_WIDTH / display->batches : 0;
+    double elapsed = now - display->epoch_start;
+    double rate = (double)(progress->samples - display->samples_first) / fmax(elapsed, 1e-9);
+    double left = (double)(display->batches - done) * run->settings.batch / fmax(rate, 1e-9);
+    char bar[BAR_WIDTH + 1] = "", duration[32], line[LINE_BYTES];
+    memset(bar, ' ', BAR_WIDTH);
+    memset(bar, '=', filled);
+    print_duration(duration, sizeof duration, left);
+    snprintf(line, sizeof line, "epoch %d/%d [%s] %zu/%zu  loss %.4f  %s images/s  %s left",
+             progress->epoch + 1, run->settings.epochs, bar, done, display->batches,
+             progress->loss_sum / fmax((double)progress->samples, 1), count_text((uint64_t)rate),
+             duration);
+    size_t columns = terminal_columns();
+    if (columns < sizeof line)
+        line[columns - 1] = '\0'; /* a line that wraps cannot be drawn over */
+    fprintf(stderr, "\r%s\033[K", line);
+    display->drawn = true;
+    display->last_draw = now;
+}
+
+static enum colonnade_status step(void *context, const struct run *run,
+                                  const struct step_record *record, struct colonnade_error *error)
+{
+    struct progress_display *display = context;
+    if (!display->terminal)
+        return COLONNADE_OK;
+    double now = clock_seconds();
+    if (now - display->last_draw >= redraw_seconds && run->progress.samples)
+        draw(display, run, now);
+    return COLONNADE_OK;
+}
+
+static enum colonnade_status epoch(void *context, const struct run *run,
+                                   const struct epoch_record *record, struct colonnade_error *error)
+{
+    struct progress_display *display = context;
+    progress_clear(display);
+    fprintf(stderr, "epoch %d/%d  train loss %.4f, accuracy %.2f %%", record->epoch,
+            run->settings.epochs, record->train_loss, 100 * record->train_accuracy);
+    if (!isnan(record->val_loss))
+        fprintf(stderr, "  validation loss %.4f, accuracy %.2f %%", record->val_loss,
+                100 * record->val_accuracy);
+    fprintf(stderr, "  lr %.4g  %s images/s  %.1f s\n", record->lr,
+            count_text((uint64_t)record->images_per_second), record->seconds);
+    epoch_begins(display, 0);
+    return COLONNADE_OK;
+}
+
+struct sink progress_sink(struct progress_display *display)
+{
+    return (struct sink){.context = display, .begin = begin, .step = step, .epoch = epoch};
+}

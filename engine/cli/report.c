@@ -1,0 +1,41 @@
+/* colonnade report: a run file as a page. */
+#include "engine/cli/cli.h"
+
+#include "engine/base/memory.h"
+#include "engine/report/report.h"
+#include "engine/store/store.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* RUN.h5 -> RUN.html, or .html after any other name. */
+static enum colonnade_status page_path(char **page, const char *path, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    size_t length = strlen(path);
+    TRY(memory_allocate(page, length + sizeof ".html", 1, "a path", error));
+    if (length > 3 && strcmp(path + length - 3, ".h5") == 0)
+        length -= 3;
+    sprintf(*page, "%.*s.html", (int)length, path);
+out:
+    return status;
+}
+
+enum colonnade_status verb_report(const struct options *options, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct run *run = NULL;
+    char *made = NULL;
+    TRY(run_load(&run, options->operands[0], error));
+    if (!options->out)
+        TRY(page_path(&made, options->operands[0], error));
+    const char *page = options->out ? options->out : made;
+    TRY(destination_check(page, error));
+    TRY(report_write(run, page, error));
+    printf("%s\n", page);
+out:
+    free(made);
+    run_destroy(run);
+    return status;
+}

@@ -1,0 +1,154 @@
+/* Going on from a run file: the config of today against the one that the run was begun with. */
+#include "engine/cli/cli.h"
+
+#include "engine/store/store.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What may differ: it decides how far, where and on what a run goes on, not what was trained. */
+static const struct {
+    const char *section, *key;
+} free_keys[] = {
+    {"run", "output"},
+    {"run", "threads"},
+    {"train", "epochs"},
+    {"train", "max_steps"},
+    {"train", "checkpoint_every"},
+};
+
+enum { FREE_KEY_COUNT = sizeof free_keys / sizeof *free_keys };
+
+static bool is_free(const char *section, const char *key)
+{
+    for (size_t i = 0; i < FREE_KEY_COUNT; i++)
+        if (strcmp(section, free_keys[i].section) == 0 && strcmp(key, free_keys[i].key) == 0)
+            return true;
+    return false;
+}
+
+static const struct section *find_section(const struct config *config, const char *name)
+{
+    for (size_t i = 0; i < config->count; i++)
+        if (strcmp(config->sections[i].name, name) == 0)
+            return &config->sections[i];
+    return NULL;
+}
+
+static const char *find_value(const struct config *config, const char *section, const char *key)
+{
+    const struct section *found = find_section(config, section);
+    const struct entry *entry = found ? config_entry(found, key) : NULL;
+    return entry ? entry->value : NULL;
+}
+
+static void append_difference(char *text, size_t size, const char *section, const char *key,
+                              const char *before, const char *now)
+{
+    size_t used = strlen(text);
+    snprintf(text + used, size - used, "%s%s.%s was %s, is %s", *text ? "; " : "", section, key,
+             before ? before : "not given", now ? now : "not given");
+}
+
+/* Appends the keys of `a` whose values in `b` differ; with `only_missing`, those that `b` lacks.
+ * `swapped`: `a` is the config of now. */
+static void append_differences(char *text, size_t size, const struct config *a,
+                               const struct config *b, bool only_missing, bool swapped)
+{
+    for (size_t i = 0; i < a->count; i++) {
+        const struct section *section = &a->sections[i];
+        for (size_t j = 0; j < section->count; j++) {
+            const struct entry *entry = &section->entries[j];
+            const char *other = find_value(b, section->name, entry->key);
+            if (is_free(section->name, entry->key) || (only_missing && other))
+                continue;
+            if (!other || strcmp(entry->value, other) != 0)
+                append_difference(text, size, section->name, entry->key,
+                                  swapped ? other : entry->value, swapped ? entry->value : other);
+        }
+    }
+}
+
+/* The next section at or after `i` that is a node. */
+static size_t next_node(const struct config *config, size_t i)
+{
+    while (i < config->count && !config_entry(&config->sections[i], "type"))
+        i++;
+    return i;
+}
+
+/* Of two configs with the same nodes: whether they stand in the same order, without which they are
+ * another graph. */
+static bool same_order(const struct config *a, const struct config *b)
+{
+    size_t i = next_node(a, 0), j = next_node(b, 0);
+    while (i < a->count && j < b->count) {
+        if (strcmp(a->sections[i].name, b->sections[j].name) != 0)
+            return false;
+        i = next_node(a, i + 1);
+        j = next_node(b, j + 1);
+    }
+    return true;
+}
+
+static void remove_entry(struct section *section, const char *key)
+{
+    for (size_t i = 0; i < section->count; i++) {
+        struct entry *entry = &section->entries[i];
+        if (strcmp(entry->key, key) != 0)
+            continue;
+        free(entry->key);
+        free(entry->value);
+        memmove(entry, entry + 1, (section->count - i - 1) * sizeof *entry);
+        section->count--;
+        return;
+    }
+}
+
+/* The run's config takes the free keys of `config`, and the run's settings follow. */
+static enum colonnade_status take_free_keys(struct run *run, const struct config *config,
+                                            struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    for (size_t i = 0; i < FREE_KEY_COUNT; i++) {
+        const char *section = free_keys[i].section, *key = free_keys[i].key;
+        const char *value = find_value(config, section, key);
+        struct section *mine = config_section(run->config, section);
+        if (!value && mine)
+            remove_entry(mine, key);
+        if (!value)
+            continue;
+        char *assignment;
+        if (asprintf(&assignment, "%s.%s=%s", section, key, value) < 0)
+            RAISE(COLONNADE_FAILURE, "no memory for %s.%s", section, key);
+        status = config_override(run->config, assignment, error);
+        free(assignment);
+        TRY(status);
+    }
+    TRY(settings_read(&run->settings, run->config, error));
+out:
+    return status;
+}
+
+enum colonnade_status resume_load(struct run **run, const char *path, const struct config *config,
+                                  struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct run *loaded = NULL;
+    char differences[1024] = "";
+    TRY(run_load(&loaded, path, error));
+    append_differences(differences, sizeof differences, loaded->config, config, false, false);
+    append_differences(differences, sizeof differences, config, loaded->config, true, true);
+    if (differences[0])
+        RAISE(COLONNADE_USAGE, "%s cannot go on in %s: %s", config->path, path, differences);
+    if (!same_order(loaded->config, config))
+        RAISE(COLONNADE_USAGE, "%s cannot go on in %s: its nodes stand in another order",
+              config->path, path);
+    TRY(take_free_keys(loaded, config, error));
+    *run = loaded;
+    loaded = NULL;
+out:
+    run_destroy(loaded);
+    return status;
+}

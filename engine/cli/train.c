@@ -1,0 +1,240 @@
+/* colonnade train: one run for each config, one after the other. */
+#include "engine/cli/cli.h"
+
+#include "engine/base/memory.h"
+#include "engine/store/store.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* One config of the command line. */
+struct job {
+    struct config *config; /* NULL: it could not be read, or a run has it */
+    struct settings settings;
+    char *destination; /* the run file's place, resolved */
+    const char *path;  /* of the config */
+};
+
+/* An error of one job; with several it has to be said whose it is. */
+static void diagnose(const struct job *job, const struct colonnade_error *error)
+{
+    if (strncmp(error->message, job->path, strlen(job->path)) == 0)
+        fprintf(stderr, "%s\n", error->message);
+    else
+        fprintf(stderr, "%s: %s\n", job->path, error->message);
+}
+
+static enum colonnade_status job_open(struct job *job, const char *path,
+                                      const struct options *options, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    job->path = path;
+    TRY(experiment_config(&job->config, path, options, error));
+    TRY(settings_read(&job->settings, job->config, error));
+    TRY(destination_resolve(&job->destination, job->settings.output, error));
+out:
+    if (status != COLONNADE_OK) {
+        config_destroy(job->config);
+        job->config = NULL;
+    }
+    return status;
+}
+
+static void job_close(struct job *job)
+{
+    config_destroy(job->config);
+    free(job->destination);
+}
+
+static enum colonnade_status check_distinct(const struct job *jobs, size_t count,
+                                            struct colonnade_error *error)
+{
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < i; j++)
+            if (jobs[i].destination && jobs[j].destination &&
+                strcmp(jobs[i].destination, jobs[j].destination) == 0)
+                return error_set(error, COLONNADE_USAGE,
+                                 "%s and %s would write the same run file: %s", jobs[j].path,
+                                 jobs[i].path, jobs[i].settings.output);
+    return COLONNADE_OK;
+}
+
+/* A mistyped --out must not cost a file of another kind. */
+static enum colonnade_status check_replaceable(const char *path, struct colonnade_error *error)
+{
+    struct run *old = NULL;
+    struct colonnade_error reason = {0};
+    if (!file_exists(path))
+        return COLONNADE_OK;
+    enum colonnade_status status = run_load(&old, path, &reason);
+    run_destroy(old);
+    if (status == COLONNADE_OK)
+        return COLONNADE_OK;
+    return error_set(error, COLONNADE_FAILURE,
+                     "%s is there and is no run file that could be replaced: %.1024s", path,
+                     reason.message);
+}
+
+/* Everything that can be wrong with a config or its destination, before its data are read. */
+static enum colonnade_status check_job(struct job *job, const struct options *options,
+                                       struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct graph *graph = NULL;
+    TRY(experiment_graph(&graph, job->config, error));
+    TRY(destination_check(job->settings.output, error));
+    if (!options->resume)
+        TRY(check_replaceable(job->settings.output, error));
+out:
+    graph_destroy(graph);
+    return status;
+}
+
+static enum colonnade_status open_run(struct run **run, struct dataset **data, struct job *job,
+                                      const struct options *options, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    if (options->resume && file_exists(job->settings.output)) {
+        TRY(resume_load(run, job->settings.output, job->config, error));
+        TRY(dataset_open(data, (*run)->config, (*run)->settings.seed, true, error));
+        TRY(experiment_check_data(*run, *data, error));
+    } else {
+        TRY(dataset_open(data, job->config, job->settings.seed, true, error));
+        struct data_facts facts = experiment_facts(*data);
+        struct config *config = job->config;
+        job->config = NULL; /* run_create takes it over, also on error */
+        TRY(run_create(run, config, &facts, error));
+    }
+out:
+    return status;
+}
+
+static enum colonnade_status print_done(const struct run *run, const char *path, bool json,
+                                        struct colonnade_error *error)
+{
+    const struct progress *progress = &run->progress;
+    const struct evaluation *test = run->evaluated ? &run->evaluation : NULL;
+    if (json) {
+        struct json_object *line = json_object_new_object();
+        json_add(line, "event", json_object_new_string("done"));
+        json_add(line, "run", json_object_new_string(path));
+        json_add(line, "epochs", json_object_new_int(progress->epoch));
+        json_add(line, "steps", json_object_new_int64(progress->step));
+        json_add(line, "test_loss", test ? json_number(test->loss) : NULL);
+        json_add(line, "test_accuracy", test ? json_number(test->accuracy) : NULL);
+        json_add(line, "seconds", json_number(progress->total_seconds));
+        return output_json(line, error);
+    }
+    printf("%s: ", path);
+    if (test)
+        printf("test accuracy %.2f %%, test loss %.4f, ", 100 * test->accuracy, test->loss);
+    printf("%d epoch%s, %s steps, %.1f s", progress->epoch, progress->epoch == 1 ? "" : "s",
+           count_text((uint64_t)progress->step), progress->total_seconds);
+    if (run->metrics.epoch_count)
+        printf(", %s images/s",
+               count_text(
+                   (uint64_t)run->metrics.epochs[run->metrics.epoch_count - 1].images_per_second));
+    printf("\n");
+    return output_flush(error);
+}
+
+/* What is left of a run that did not come to its end. */
+static void print_left(const struct checkpoint *checkpoint, enum colonnade_status status)
+{
+    if (!checkpoint->saved)
+        return;
+    if (status == COLONNADE_INTERRUPTED || status == COLONNADE_TERMINATED)
+        fprintf(stderr, "%s is up to date: --resume goes on from there\n", checkpoint->path);
+    else
+        fprintf(stderr, "%s holds the run as it was after epoch %d\n", checkpoint->path,
+                checkpoint->epoch);
+}
+
+static enum colonnade_status train_run(struct run *run, const struct dataset *data,
+                                       const char *name, const struct options *options,
+                                       struct colonnade_error *error)
+{
+    struct checkpoint checkpoint = {.path = run->settings.output};
+    struct progress_display display = {.name = name,
+                                       .threads = experiment_threads(options, &run->settings)};
+    const struct sink progress = progress_sink(&display), lines = json_lines_sink(),
+                      file = checkpoint_sink(&checkpoint);
+    const struct sink *sinks[3];
+    size_t count = 0;
+    if (!options->quiet)
+        sinks[count++] = &progress;
+    if (options->json)
+        sinks[count++] = &lines;
+    sinks[count++] = &file;
+    signals_defer(true);
+    enum colonnade_status status =
+        train(run, data, display.threads, sinks, count, signals_pending(), error);
+    progress_clear(&display);
+    if (status == COLONNADE_OK)
+        status = print_done(run, checkpoint.path, options->json, error);
+    else
+        print_left(&checkpoint, status);
+    signals_defer(false);
+    return status;
+}
+
+static enum colonnade_status train_job(struct job *job, const struct options *options,
+                                       struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct dataset *data = NULL;
+    struct run *run = NULL;
+    TRY(check_job(job, options, error));
+    TRY(open_run(&run, &data, job, options, error));
+    TRY(train_run(run, data, job->path, options, error));
+out:
+    run_destroy(run);
+    dataset_destroy(data);
+    return status;
+}
+
+/* The first failure is the status of all. An interrupt ends them all. */
+static enum colonnade_status train_jobs(struct job *jobs, size_t count,
+                                        const struct options *options, enum colonnade_status first)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct colonnade_error error = {0};
+        if (!jobs[i].config)
+            continue;
+        enum colonnade_status status = train_job(&jobs[i], options, &error);
+        if (error.message[0] && status != COLONNADE_OK)
+            diagnose(&jobs[i], &error);
+        if (*signals_pending())
+            return *signals_pending() == SIGINT ? COLONNADE_INTERRUPTED : COLONNADE_TERMINATED;
+        if (first == COLONNADE_OK)
+            first = status;
+    }
+    return first;
+}
+
+enum colonnade_status verb_train(const struct options *options, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK, first = COLONNADE_OK;
+    struct job *jobs = NULL;
+    const size_t count = options->operand_count;
+    if (options->out && count > 1)
+        RAISE(COLONNADE_USAGE, "colonnade train: --out %s for %zu configs: it names one run file",
+              options->out, count);
+    TRY(memory_allocate(&jobs, count, sizeof *jobs, "the configs", error));
+    for (size_t i = 0; i < count; i++) {
+        struct colonnade_error reason = {0};
+        status = job_open(&jobs[i], options->operands[i], options, &reason);
+        if (status != COLONNADE_OK)
+            diagnose(&jobs[i], &reason);
+        if (first == COLONNADE_OK)
+            first = status;
+    }
+    TRY(check_distinct(jobs, count, error));
+    status = train_jobs(jobs, count, options, first);
+out:
+    for (size_t i = 0; jobs && i < count; i++)
+        job_close(&jobs[i]);
+    free(jobs);
+    return status;
+}
