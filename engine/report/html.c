@@ -1,0 +1,159 @@
+/* Texts and numbers as HTML. Knows nothing of runs. */
+#include "engine/report/html.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdbool.h>
+#include <string.h>
+
+/* Bytes of the character at `text` if it is well-formed UTF-8 (RFC 3629) and may stand in HTML,
+ * else 0. Reading stops at the text's end: a 0 is no continuation byte. */
+static size_t character_bytes(const unsigned char *text)
+{
+    unsigned first = text[0];
+    if (first < 0x80)
+        return first >= 0x20 || first == '\n' || first == '\t' ? first != 0x7f : 0;
+    size_t count = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+    if (first < 0xc2 || first > 0xf4)
+        return 0;
+    for (size_t i = 1; i < count; i++)
+        if ((text[i] & 0xc0) != 0x80)
+            return 0;
+    bool overlong = (first == 0xe0 && text[1] < 0xa0) || (first == 0xf0 && text[1] < 0x90);
+    bool surrogate = first == 0xed && text[1] >= 0xa0;
+    bool beyond = first == 0xf4 && text[1] >= 0x90;
+    bool control = first == 0xc2 && text[1] < 0xa0;
+    return overlong || surrogate || beyond || control ? 0 : count;
+}
+
+static const char *entity(char c)
+{
+    switch (c) {
+    case '&':
+        return "&amp;";
+    case '<':
+        return "&lt;";
+    case '>':
+        return "&gt;";
+    case '"':
+        return "&quot;";
+    case '\'':
+        return "&#39;";
+    default:
+        return NULL;
+    }
+}
+
+void html_text(FILE *page, const char *text)
+{
+    while (*text) {
+        size_t count = character_bytes((const unsigned char *)text);
+        if (count == 0)
+            fputs("\xef\xbf\xbd", page);
+        else if (entity(*text))
+            fputs(entity(*text), page);
+        else
+            fwrite(text, 1, count, page);
+        text += count ? count : 1;
+    }
+}
+
+void html_count(FILE *page, uint64_t count)
+{
+    char digits[24];
+    int length = snprintf(digits, sizeof digits, "%" PRIu64, count);
+    for (int i = 0; i < length; i++) {
+        if (i > 0 && (length - i) % 3 == 0)
+            fputc(',', page);
+        fputc(digits[i], page);
+    }
+}
+
+void html_percent(FILE *page, double share)
+{
+    if (isnan(share))
+        fputs("–", page);
+    else
+        fprintf(page, "%.2f%%", 100 * share);
+}
+
+void html_number(FILE *page, double number)
+{
+    if (isnan(number))
+        fputs("–", page);
+    else
+        fprintf(page, "%.4g", number);
+}
+
+void html_rate(FILE *page, double per_second)
+{
+    if (per_second >= 100 && per_second < 1e15)
+        html_count(page, (uint64_t)llround(per_second));
+    else
+        html_number(page, per_second);
+}
+
+void html_duration(FILE *page, double seconds)
+{
+    if (!(seconds < 1e12)) {
+        html_number(page, seconds);
+        return;
+    }
+    unsigned long long whole = (unsigned long long)llround(seconds);
+    if (seconds < 9.95)
+        fprintf(page, "%.1f s", seconds);
+    else if (whole < 60)
+        fprintf(page, "%llu s", whole);
+    else if (whole < 3600)
+        fprintf(page, "%llu min %02llu s", whole / 60, whole % 60);
+    else
+        fprintf(page, "%llu h %02llu min", whole / 3600, whole % 3600 / 60);
+}
+
+static void cell_begin(FILE *page, double share)
+{
+    fputs("<td", page);
+    if (share >= 0)
+        fprintf(page, " class=\"bar\" style=\"--share:%.4f\"", share);
+}
+
+void html_cell_share(FILE *page, double number, html_format *format, double share)
+{
+    cell_begin(page, share);
+    if (isfinite(number))
+        fprintf(page, " data-value=\"%.9g\"", number);
+    fputc('>', page);
+    format(page, number);
+    fputs("</td>", page);
+}
+
+void html_cell_count_share(FILE *page, uint64_t count, double share)
+{
+    cell_begin(page, share);
+    fprintf(page, " data-value=\"%" PRIu64 "\">", count);
+    html_count(page, count);
+    fputs("</td>", page);
+}
+
+void html_cell(FILE *page, double number, html_format *format)
+{
+    html_cell_share(page, number, format, -1);
+}
+
+void html_cell_count(FILE *page, uint64_t count)
+{
+    html_cell_count_share(page, count, -1);
+}
+
+void html_table_begin(FILE *page, const char *label, const char *kind)
+{
+    fprintf(page,
+            "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"%s\">\n"
+            "<table class=\"%s\">\n",
+            label, kind);
+}
+
+void html_table_end(FILE *page)
+{
+    fputs("</table>\n</div>\n", page);
+}

@@ -1,0 +1,33 @@
+/* Texts and numbers as HTML. Whatever comes from a config, a folder or a file goes through
+ * html_text(): it is shown as it is and is never markup. NaN is shown as a dash.
+ */
+#ifndef ENGINE_REPORT_HTML_H
+#define ENGINE_REPORT_HTML_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+/* Escaped for elements and quoted attributes; bytes that are not UTF-8 become U+FFFD. */
+void html_text(FILE *page, const char *text);
+
+void html_count(FILE *page, uint64_t count);    /* 61,706 */
+void html_percent(FILE *page, double share);    /* 98.12% */
+void html_number(FILE *page, double number);    /* four significant digits */
+void html_rate(FILE *page, double per_second);  /* whole numbers from 100 on */
+void html_duration(FILE *page, double seconds); /* 3 min 12 s */
+
+typedef void html_format(FILE *page, double number);
+
+/* A table's cell; its data-value holds the number itself, for sorting and for other programs. */
+void html_cell(FILE *page, double number, html_format *format);
+void html_cell_count(FILE *page, uint64_t count);
+/* The same with a bar behind the number: `share` of the cell's width. */
+void html_cell_share(FILE *page, double number, html_format *format, double share);
+void html_cell_count_share(FILE *page, uint64_t count, double share);
+
+/* A table in a box of its own that scrolls sideways, by keyboard too; "sortable" as `kind`
+ * makes its headings buttons. Ends with html_table_end(). */
+void html_table_begin(FILE *page, const char *label, const char *kind);
+void html_table_end(FILE *page);
+
+#endif

@@ -1,0 +1,138 @@
+"""Chromium without a window, spoken to over its debugging pipe: the DevTools protocol, messages
+of JSON that end with a 0 byte, on the descriptors 3 (to it) and 4 (from it)."""
+import base64
+import json
+import os
+import select
+import shutil
+import subprocess
+import tempfile
+import time
+
+PATIENCE = 60  # seconds for any answer
+
+
+def find():
+    return shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+class Browser:
+    def __init__(self, program):
+        to_read, self.to = os.pipe()
+        self.back, back_write = os.pipe()
+        self.profile = tempfile.mkdtemp(prefix="chromium-")
+
+        def connect():
+            # First out of the way of 3 and 4, which may be among these.
+            ends = os.dup(to_read), os.dup(back_write)
+            high = [os.dup2(end, 100 + i, inheritable=False) for i, end in enumerate(ends)]
+            os.dup2(high[0], 3)
+            os.dup2(high[1], 4)
+
+        self.process = subprocess.Popen(
+            [program, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
+             "--no-first-run", "--remote-debugging-pipe", f"--user-data-dir={self.profile}"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, close_fds=False,
+            preexec_fn=connect)
+        os.close(to_read)
+        os.close(back_write)
+        self.pending, self.count = b"", 0
+
+    def close(self):
+        try:
+            self.call("Browser.close")
+            self.process.wait(PATIENCE)
+        except (OSError, subprocess.TimeoutExpired):
+            self.process.kill()
+        os.close(self.to)
+        os.close(self.back)
+        shutil.rmtree(self.profile, ignore_errors=True)
+
+    def send(self, method, parameters, session=None):
+        self.count += 1
+        message = {"id": self.count, "method": method, "params": parameters}
+        if session:
+            message["sessionId"] = session
+        os.write(self.to, json.dumps(message).encode() + b"\0")
+        return self.count
+
+    def receive(self, deadline):
+        while b"\0" not in self.pending:
+            ready, _, _ = select.select([self.back], [], [], max(0, deadline - time.monotonic()))
+            data = os.read(self.back, 1 << 20) if ready else b""
+            if not data:
+                raise OSError("the browser does not answer")
+            self.pending += data
+        message, self.pending = self.pending.split(b"\0", 1)
+        return json.loads(message)
+
+    def call(self, method, session=None, on_event=lambda event: None, **parameters):
+        number, deadline = self.send(method, parameters, session), time.monotonic() + PATIENCE
+        while True:
+            message = self.receive(deadline)
+            if message.get("id") == number:
+                if "error" in message:
+                    raise OSError(f"{method}: {message['error']['message']}")
+                return message["result"]
+            on_event(message)
+
+
+class Page:
+    """A page opened at a width, in light or dark, with scripts or without. `problems` is what the
+    console, the network and dialogs had to say; `seconds` how long opening it took."""
+
+    def __init__(self, browser, path, width=1280, dark=False, script=True):
+        self.browser, self.problems, self.loaded, self.requests = browser, [], False, []
+        target = browser.call("Target.createTarget", url="about:blank")["targetId"]
+        self.target = target
+        self.session = browser.call("Target.attachToTarget", targetId=target,
+                                    flatten=True)["sessionId"]
+        for domain in "Page", "Runtime", "Log", "Network":
+            self.call(f"{domain}.enable")
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=900,
+                  deviceScaleFactor=1, mobile=width < 600)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.call("Emulation.setEmulatedMedia", features=[scheme])
+        self.call("Emulation.setScriptExecutionDisabled", value=not script)
+        start = time.monotonic()
+        self.call("Page.navigate", url=path.resolve().as_uri())
+        while not self.loaded:
+            self.event(browser.receive(start + PATIENCE))
+        if script:
+            self.evaluate("new Promise(done => requestAnimationFrame("
+                          "() => requestAnimationFrame(() => done(true))))")
+        self.seconds = time.monotonic() - start
+
+    def close(self):
+        self.browser.call("Target.closeTarget", targetId=self.target)
+
+    def event(self, message):
+        method, parameters = message.get("method"), message.get("params", {})
+        if message.get("sessionId") != self.session:
+            return
+        if method == "Page.loadEventFired":
+            self.loaded = True
+        elif method == "Network.requestWillBeSent":
+            self.requests.append(parameters["request"]["url"])
+        elif method in ("Runtime.exceptionThrown", "Log.entryAdded", "Runtime.consoleAPICalled",
+                        "Page.javascriptDialogOpening"):
+            self.problems.append(f"{method}: {json.dumps(parameters)[:500]}")
+
+    def call(self, method, **parameters):
+        return self.browser.call(method, self.session, self.event, **parameters)
+
+    def evaluate(self, expression):
+        result = self.call("Runtime.evaluate", expression=expression, returnByValue=True,
+                           awaitPromise=True)
+        if "exceptionDetails" in result:
+            raise AssertionError(result["exceptionDetails"]["exception"].get("description"))
+        return result["result"].get("value")
+
+    def press(self, key, code):
+        for kind in "rawKeyDown", "keyUp":
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key,
+                      windowsVirtualKeyCode=code)
+
+    def screenshot(self, path):
+        data = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
+        path.write_bytes(base64.b64decode(data["data"]))
