@@ -2,14 +2,16 @@
 #ifndef ENGINE_TRAIN_OPTIMIZER_H
 #define ENGINE_TRAIN_OPTIMIZER_H
 
-#include "engine/graph/graph.h"
+#include "engine/base/error.h"
+#include "kernels/kernels.h"
 
 enum { OPTIMIZER_STATES = 2 };
 
 struct optimizer_type {
     const char *name, *help;
-    const char *states[OPTIMIZER_STATES]; /* names of its arrays in the run file; NULL: unused */
-    /* The kernel, out of a table (element states unused by the kernel are NULL). */
+    const char *states[OPTIMIZER_STATES]; /* names of its arrays, as PyTorch's; NULL: unused */
+    double lr, weight_decay, beta2;       /* defaults, PyTorch's where it has one */
+    /* The kernel, out of a table (states unused by the kernel are NULL). */
     void (*step)(const struct kernels *kernels, const struct optimizer_settings *settings,
                  long step, size_t n, const float *g, float *w, float *state0, float *state1);
 };
@@ -19,9 +21,9 @@ extern const char *const optimizer_names[]; /* NULL-terminated, same order */
 
 struct optimizer {
     const struct optimizer_type *type;
-    size_t count;                      /* parameters */
-    float *states[OPTIMIZER_STATES];   /* [count] each, zero at first */
-    double *partials;                  /* of the gradient's norm, a slice each */
+    size_t count;                    /* parameters */
+    float *states[OPTIMIZER_STATES]; /* [count] each, zero at first */
+    double *partials;                /* of the gradient's squared norm, a slice each */
 };
 
 enum colonnade_status optimizer_create(struct optimizer **optimizer, int type, size_t count,
@@ -30,8 +32,11 @@ void optimizer_destroy(struct optimizer *optimizer);
 size_t optimizer_bytes(int type, size_t count);
 
 /* One update of all parameters, in slices of fixed size on `threads` threads; `step` counts from
- * 1. Returns the global norm of the gradients (before any clipping), summed in a fixed order. */
+ * 1. Returns the global norm of the gradients, summed in a fixed order. With clip_norm > 0 and a
+ * norm above it the gradients are scaled first, in place, by clip_norm / (norm + 1e-6): torch's
+ * clip_grad_norm_. */
 double optimizer_step(struct optimizer *optimizer, const struct optimizer_settings *settings,
-                      long step, int threads, const float *gradients, float *parameters);
+                      double clip_norm, long step, int threads, float *gradients,
+                      float *parameters);
 
 #endif

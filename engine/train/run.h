@@ -33,13 +33,13 @@ struct metrics {
 
 /* Where a run stands: with the config and the weights all that going on needs. */
 struct progress {
-    long step;          /* optimizer steps done */
-    int epoch;          /* epochs done */
-    size_t batch;       /* mini-batches done in the epoch under way */
-    double loss_sum;    /* over the samples of those */
+    long step;       /* optimizer steps done */
+    int epoch;       /* epochs done */
+    size_t batch;    /* mini-batches done in the epoch under way */
+    double loss_sum; /* over the samples of those */
     size_t correct;
     size_t samples;
-    double seconds;     /* of the epoch under way */
+    double seconds; /* of the epoch under way */
     double total_seconds;
 };
 
@@ -47,7 +47,7 @@ struct evaluation {
     size_t count;
     double loss, accuracy, top5;
     int classes;
-    int64_t *confusion;             /* [classes, classes]; row: the true class */
+    int64_t *confusion;              /* [classes, classes]; row: the true class */
     double *precision, *recall, *f1; /* [classes]; 0 where a class never occurs */
 };
 

@@ -6,7 +6,7 @@
 
 struct settings {
     uint64_t seed;
-    const char *output; /* "" until settings_read() gives runs/CONFIG-NAME.h5 */
+    const char *output; /* settings_read() adds runs/CONFIG-NAME.h5 where the config has none */
     int threads;        /* 0: all cores */
 
     int epochs;
@@ -15,18 +15,25 @@ struct settings {
     int optimizer; /* index into optimizer_types */
     double lr, momentum, weight_decay, beta1, beta2, eps;
     bool nesterov;
-    int schedule; /* index into schedule_types */
-    double warmup; /* epochs */
+    double clip_norm; /* 0: none */
+    int schedule;     /* index into schedule_types */
+    double warmup;    /* epochs */
     double step_epochs, gamma;
     double label_smoothing;
     int checkpoint_every; /* epochs */
 };
 
-/* Reads both sections. Texts stay valid while the config lives. */
+/* Reads both sections. What depends on the optimizer (lr, weight_decay, beta2) and is not given
+ * comes from the optimizer's row. The output's default is written into the config, so that the
+ * config as run says where the run went. Texts stay valid while the config lives. */
 enum colonnade_status settings_read(struct settings *settings, struct config *config,
                                     struct colonnade_error *error);
 
 extern const struct key run_keys[], train_keys[];
 extern const size_t run_key_count, train_key_count;
+
+/* How many threads `requested` stands for; 0: OMP_NUM_THREADS where it is set, else the cores
+ * that this process may run on. */
+int thread_count(int requested);
 
 #endif

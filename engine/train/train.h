@@ -6,6 +6,7 @@
 
 #include "engine/data/dataset.h"
 #include "engine/train/run.h"
+#include "engine/train/schedule.h"
 
 #include <signal.h>
 
@@ -27,10 +28,15 @@ struct sink {
 };
 
 /* Goes on from run->progress to the end of the settings, evaluates the test split and keeps golden
- * samples. `stop` (NULL: never) holds the number of a signal once one has come: the step under way
- * is finished, the run checkpointed as interrupted, and the status is COLONNADE_INTERRUPTED or
- * COLONNADE_TERMINATED. Loss gone non-finite is a COLONNADE_FAILURE that names epoch and step;
- * then the last checkpoint stands. */
+ * samples. The end is `epochs` or max_steps, whichever comes first; where max_steps ends an epoch
+ * early its record is made of what ran, and a run that goes on from there replaces it. The same
+ * bits come out whether or not a run was interrupted on the way.
+ *
+ * `stop` (NULL: never) holds the number of a signal once one has come: the step under way is
+ * finished, the run checkpointed as interrupted, and the status is COLONNADE_INTERRUPTED or
+ * COLONNADE_TERMINATED. A loss or gradient gone non-finite is a COLONNADE_FAILURE that names epoch
+ * and step; then the run's status is failed, its weights are of no use, no checkpoint is made, and
+ * the last one stands. */
 enum colonnade_status train(struct run *run, const struct dataset *data, int threads,
                             const struct sink *const *sinks, size_t sink_count,
                             const volatile sig_atomic_t *stop, struct colonnade_error *error);
@@ -43,18 +49,19 @@ enum colonnade_status evaluate(const struct run *run, const struct dataset *data
 
 /* Logits [n, classes] for n images as the network gets them, [n, c, h, w] normalised floats. The
  * same bits for the same n on one machine, whatever the number of threads. */
-enum colonnade_status infer(const struct run *run, int n, const float *input, int threads,
+enum colonnade_status infer(const struct run *run, size_t n, const float *input, int threads,
                             float *logits, struct colonnade_error *error);
 
-/* What training a run will take, in bytes: weights, optimizer, plan; not the data. */
+/* Bytes [n, h, w, c] to what the network gets, values [n, c, h, w]: (byte / 255 - mean) / std. */
+enum colonnade_status normalize(const struct data_facts *facts, size_t n, const uint8_t *images,
+                                float *values, struct colonnade_error *error);
+
+/* Probabilities [n, classes] for n images of bytes [n, h, w, c]. */
+enum colonnade_status predict(const struct run *run, size_t n, const uint8_t *images, int threads,
+                              float *probabilities, struct colonnade_error *error);
+
+/* What training a run will take, in bytes: weights, optimizer, plans; not the data. */
 enum colonnade_status train_bytes(const struct graph *graph, const struct settings *settings,
                                   int threads, size_t *bytes, struct colonnade_error *error);
-
-/* The number of threads that `requested` (0: all that this process may use) stands for. */
-int thread_count(int requested);
-
-/* The learning rate of a step (counted from 0): schedule_types, one row each. */
-extern const char *const schedule_names[]; /* NULL-terminated */
-double schedule_lr(const struct settings *settings, long step, size_t batches_an_epoch);
 
 #endif

@@ -1,0 +1,26 @@
+/* Scoring, for those who do it more than once with one plan. */
+#ifndef ENGINE_TRAIN_EVALUATE_H
+#define ENGINE_TRAIN_EVALUATE_H
+
+#include "engine/data/dataset.h"
+#include "engine/train/run.h"
+
+#include <signal.h>
+
+struct evaluator;
+
+enum colonnade_status evaluator_create(struct evaluator **evaluator, const struct run *run,
+                                       int threads, struct colonnade_error *error);
+void evaluator_destroy(struct evaluator *evaluator);
+enum colonnade_status evaluator_measure(const struct graph *graph, const struct settings *settings,
+                                        int threads, size_t *bytes, struct colonnade_error *error);
+
+/* As evaluate(); `stop` as in train(): on a signal nothing is scored and the status says so. */
+enum colonnade_status evaluator_run(struct evaluator *evaluator, const struct dataset *data,
+                                    enum part part, const volatile sig_atomic_t *stop,
+                                    struct evaluation *evaluation, struct colonnade_error *error);
+
+/* COLONNADE_OK, or the status of the signal that has come. */
+enum colonnade_status check_stop(const volatile sig_atomic_t *stop, struct colonnade_error *error);
+
+#endif

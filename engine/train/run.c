@@ -1,0 +1,117 @@
+/* A run's life: made from a config and what its data are, and freed. Knows nothing of files, nor
+ * of how a run is trained.
+ */
+#include "engine/train/run.h"
+
+#include "engine/base/memory.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const char *const run_status_names[] = {"training", "complete", "interrupted", "failed", NULL};
+
+enum colonnade_status run_create(struct run **run, struct config *config,
+                                 const struct data_facts *facts, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct run *made = NULL;
+    TRY(memory_allocate(&made, 1, sizeof *made, "a run", error));
+    made->config = config;
+    config = NULL;
+    TRY(settings_read(&made->settings, made->config, error));
+    TRY(data_facts_copy(&made->data, facts, error));
+    TRY(graph_create(&made->graph, made->config, facts->shape, facts->classes, error));
+    TRY(model_create(&made->model, made->graph, made->settings.seed, error));
+    TRY(optimizer_create(&made->optimizer, made->settings.optimizer, made->graph->parameter_length,
+                         error));
+    *run = made;
+    made = NULL;
+out:
+    config_destroy(config);
+    run_destroy(made);
+    return status;
+}
+
+void run_destroy(struct run *run)
+{
+    if (!run)
+        return;
+    free(run->golden.input);
+    free(run->golden.logits);
+    evaluation_finish(&run->evaluation);
+    free(run->metrics.epochs);
+    free(run->metrics.steps);
+    optimizer_destroy(run->optimizer);
+    model_destroy(run->model);
+    graph_destroy(run->graph);
+    data_facts_finish(&run->data);
+    config_destroy(run->config);
+    free(run);
+}
+
+static enum colonnade_status copy_floats(float **to, const float *from, int count,
+                                         struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    TRY(memory_allocate(to, (size_t)count, sizeof **to, "mean and deviation", error));
+    memcpy(*to, from, (size_t)count * sizeof **to);
+out:
+    return status;
+}
+
+enum colonnade_status data_facts_copy(struct data_facts *to, const struct data_facts *from,
+                                      struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct data_facts copy = {.shape = from->shape, .classes = from->classes};
+    TRY(memory_copy_text(&copy.source, from->source, error));
+    TRY(memory_allocate(&copy.class_names, (size_t)copy.classes, sizeof *copy.class_names,
+                        "class names", error));
+    for (int i = 0; i < copy.classes; i++)
+        TRY(memory_copy_text(&copy.class_names[i], from->class_names[i], error));
+    TRY(copy_floats(&copy.mean, from->mean, copy.shape.c, error));
+    TRY(copy_floats(&copy.std, from->std, copy.shape.c, error));
+    *to = copy;
+    return status;
+out:
+    data_facts_finish(&copy);
+    return status;
+}
+
+void data_facts_finish(struct data_facts *facts)
+{
+    for (int i = 0; facts->class_names && i < facts->classes; i++)
+        free(facts->class_names[i]);
+    free(facts->class_names);
+    free(facts->source);
+    free(facts->mean);
+    free(facts->std);
+    *facts = (struct data_facts){0};
+}
+
+enum colonnade_status evaluation_init(struct evaluation *evaluation, int classes,
+                                      struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    size_t n = (size_t)classes;
+    struct evaluation made = {.classes = classes};
+    TRY(memory_allocate(&made.confusion, size_multiply(n, n), sizeof *made.confusion,
+                        "the confusion matrix", error));
+    TRY(memory_allocate(&made.precision, n, sizeof *made.precision, "precision", error));
+    TRY(memory_allocate(&made.recall, n, sizeof *made.recall, "recall", error));
+    TRY(memory_allocate(&made.f1, n, sizeof *made.f1, "F1", error));
+    *evaluation = made;
+    return status;
+out:
+    evaluation_finish(&made);
+    return status;
+}
+
+void evaluation_finish(struct evaluation *evaluation)
+{
+    free(evaluation->confusion);
+    free(evaluation->precision);
+    free(evaluation->recall);
+    free(evaluation->f1);
+    *evaluation = (struct evaluation){0};
+}

@@ -1,0 +1,395 @@
+/* The training loop. All that decides what the next step does stands in the run: so training goes
+ * on from wherever a run is, whether it was just made or comes out of a file. Knows nothing of what
+ * becomes of the records that it hands out.
+ */
+#include "engine/train/train.h"
+
+#include "engine/base/memory.h"
+#include "engine/plan/plan.h"
+#include "engine/train/evaluate.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <time.h>
+
+enum { GOLDEN_SAMPLES = 8 };
+
+struct trainer {
+    struct run *run;
+    const struct dataset *data;
+    int threads;
+    const struct sink *const *sinks;
+    size_t sink_count;
+    const volatile sig_atomic_t *stop;
+    struct sampler *sampler;
+    size_t batches; /* an epoch */
+    struct plan *plan;
+    float *gradients; /* [graph->parameter_length] */
+    struct evaluator *evaluator;
+};
+
+/* Tells every sink of an event; what follows `event` are its arguments after the run. */
+#define EMIT(trainer, event, ...)                                                                  \
+    do {                                                                                           \
+        for (size_t i_ = 0; i_ < (trainer)->sink_count; i_++) {                                    \
+            const struct sink *sink_ = (trainer)->sinks[i_];                                       \
+            if (sink_->event)                                                                      \
+                TRY(sink_->event(sink_->context, (trainer)->run, __VA_ARGS__));                    \
+        }                                                                                          \
+    } while (0)
+
+static double seconds_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static bool at_step_limit(const struct run *run)
+{
+    return run->settings.max_steps && (uint64_t)run->progress.step >= run->settings.max_steps;
+}
+
+static enum colonnade_status trainer_init(struct trainer *trainer, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct run *run = trainer->run;
+    const struct settings *settings = &run->settings;
+    TRY(sampler_create(&trainer->sampler, trainer->data, PART_TRAINING, settings->batch, error));
+    trainer->batches = sampler_batches(trainer->sampler);
+    if (trainer->batches == 0)
+        RAISE(COLONNADE_FAILURE, "there is no sample to train on");
+    if (run->progress.batch > trainer->batches)
+        RAISE(COLONNADE_FAILURE,
+              "the run stands after mini-batch %zu of an epoch, and the data make only %zu: they "
+              "are not what it was trained on",
+              run->progress.batch, trainer->batches);
+    TRY(memory_allocate(&trainer->gradients, run->graph->parameter_length,
+                        sizeof *trainer->gradients, "gradients", error));
+    TRY(plan_create(&trainer->plan, run->graph, PLAN_TRAINING, settings->batch, trainer->threads,
+                    error));
+    TRY(evaluator_create(&trainer->evaluator, run, trainer->threads, error));
+out:
+    return status;
+}
+
+static void trainer_finish(struct trainer *trainer)
+{
+    evaluator_destroy(trainer->evaluator);
+    plan_destroy(trainer->plan);
+    free(trainer->gradients);
+    sampler_destroy(trainer->sampler);
+}
+
+static double current_lr(const struct trainer *trainer, long step)
+{
+    return schedule_lr(&trainer->run->settings, step, trainer->batches);
+}
+
+/* Raises where `value` of the step under way is no finite number. */
+static enum colonnade_status check_finite(const struct trainer *trainer, const char *what,
+                                          double value, struct colonnade_error *error)
+{
+    struct run *run = trainer->run;
+    if (isfinite(value))
+        return COLONNADE_OK;
+    run->status = RUN_FAILED;
+    return error_set(error, COLONNADE_FAILURE,
+                     "epoch %d, step %ld: the %s is %g, no finite number; a lower lr (it is %g) or "
+                     "clip_norm may help",
+                     run->progress.epoch + 1, run->progress.step + 1, what, value,
+                     current_lr(trainer, run->progress.step));
+}
+
+/* Sums over the samples of the mini-batch that the plan has run. */
+static double sum_batch(const struct trainer *trainer, int n, size_t *correct)
+{
+    const double *losses = plan_loss(trainer->plan);
+    const int32_t *ranks = plan_rank(trainer->plan);
+    double sum = 0;
+    *correct = 0;
+    for (int i = 0; i < n; i++) {
+        sum += losses[i];
+        *correct += ranks[i] == 0;
+    }
+    return sum;
+}
+
+static enum colonnade_status update_weights(struct trainer *trainer, double lr, double *norm,
+                                            struct colonnade_error *error)
+{
+    struct run *run = trainer->run;
+    const struct settings *settings = &run->settings;
+    const struct optimizer_settings values = {
+        .lr = lr,
+        .momentum = settings->momentum,
+        .weight_decay = settings->weight_decay,
+        .beta1 = settings->beta1,
+        .beta2 = settings->beta2,
+        .eps = settings->eps,
+        .nesterov = settings->nesterov,
+    };
+    *norm = optimizer_step(run->optimizer, &values, settings->clip_norm, run->progress.step + 1,
+                           trainer->threads, trainer->gradients, run->model->parameters);
+    return check_finite(trainer, "norm of the gradients", *norm, error);
+}
+
+static enum colonnade_status train_step(struct trainer *trainer, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct run *run = trainer->run;
+    struct progress *progress = &run->progress;
+    const struct plan_options options = {
+        .seed = run->settings.seed,
+        .step = (uint32_t)progress->step,
+        .label_smoothing = run->settings.label_smoothing,
+    };
+    struct step_record record = {
+        .step = progress->step + 1,
+        .lr = current_lr(trainer, progress->step),
+    };
+    size_t correct;
+    double start = seconds_now();
+    const struct batch *batch = sampler_batch(trainer->sampler, progress->batch);
+    plan_run(trainer->plan, run->model, batch, &options, trainer->gradients);
+    double sum = sum_batch(trainer, batch->n, &correct);
+    record.loss = sum / batch->n;
+    TRY(check_finite(trainer, "loss", record.loss, error));
+    TRY(update_weights(trainer, record.lr, &record.gradient_norm, error));
+
+    double seconds = seconds_now() - start;
+    progress->step++;
+    progress->batch++;
+    progress->loss_sum += sum;
+    progress->correct += correct;
+    progress->samples += (size_t)batch->n;
+    progress->seconds += seconds;
+    progress->total_seconds += seconds;
+    run->metrics.steps[run->metrics.step_count++] = record;
+    EMIT(trainer, step, &record, error);
+out:
+    return status;
+}
+
+/* Makes room for the records of what is left of the epoch. */
+static enum colonnade_status reserve_records(struct trainer *trainer, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct metrics *metrics = &trainer->run->metrics;
+    size_t left = trainer->batches - trainer->run->progress.batch;
+    TRY(memory_grow(&metrics->steps, &metrics->step_capacity, metrics->step_count + left,
+                    sizeof *metrics->steps, "the metrics of steps", error));
+    TRY(memory_grow(&metrics->epochs, &metrics->epoch_capacity, metrics->epoch_count + 1,
+                    sizeof *metrics->epochs, "the metrics of epochs", error));
+out:
+    return status;
+}
+
+/* From where the epoch stands to its end, or that of the steps. */
+static enum colonnade_status run_steps(struct trainer *trainer, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct run *run = trainer->run;
+    TRY(reserve_records(trainer, error));
+    sampler_begin(trainer->sampler, (uint32_t)run->progress.epoch + 1);
+    while (run->progress.batch < trainer->batches && !at_step_limit(run)) {
+        TRY(check_stop(trainer->stop, error));
+        TRY(train_step(trainer, error));
+    }
+out:
+    return status;
+}
+
+/* The scores of a part; what it takes is no time of training steps, but of the run. */
+static enum colonnade_status score(struct trainer *trainer, enum part part,
+                                   struct evaluation *evaluation, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    double start = seconds_now();
+    TRY(evaluator_run(trainer->evaluator, trainer->data, part, trainer->stop, evaluation, error));
+    trainer->run->progress.total_seconds += seconds_now() - start;
+out:
+    return status;
+}
+
+static enum colonnade_status validate(struct trainer *trainer, struct epoch_record *record,
+                                      struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct evaluation evaluation = {0};
+    record->val_loss = record->val_accuracy = NAN;
+    if (trainer->data->validation_count == 0)
+        goto out;
+    double before = trainer->run->progress.total_seconds;
+    TRY(score(trainer, PART_VALIDATION, &evaluation, error));
+    record->val_loss = evaluation.loss;
+    record->val_accuracy = evaluation.accuracy;
+    record->seconds += trainer->run->progress.total_seconds - before;
+out:
+    evaluation_finish(&evaluation);
+    return status;
+}
+
+/* Appended, or in place of one that max_steps had made of the same epoch. */
+static void keep_record(struct metrics *metrics, const struct epoch_record *record)
+{
+    if (metrics->epoch_count == 0 ||
+        metrics->epochs[metrics->epoch_count - 1].epoch != record->epoch)
+        metrics->epoch_count++;
+    metrics->epochs[metrics->epoch_count - 1] = *record;
+}
+
+/* The epoch's record, and on to the next one if it ran to its end. */
+static enum colonnade_status finish_epoch(struct trainer *trainer, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct run *run = trainer->run;
+    struct progress *progress = &run->progress;
+    double samples = (double)progress->samples;
+    struct epoch_record record = {
+        .epoch = progress->epoch + 1,
+        .train_loss = progress->loss_sum / samples,
+        .train_accuracy = (double)progress->correct / samples,
+        .lr = current_lr(trainer, progress->step - 1),
+        .images_per_second = samples / progress->seconds,
+        .seconds = progress->seconds,
+    };
+    TRY(validate(trainer, &record, error));
+    keep_record(&run->metrics, &record);
+    bool whole = progress->batch == trainer->batches;
+    if (whole)
+        *progress = (struct progress){
+            .step = progress->step,
+            .epoch = progress->epoch + 1,
+            .total_seconds = progress->total_seconds,
+        };
+    EMIT(trainer, epoch, &record, error);
+    if (whole && progress->epoch % run->settings.checkpoint_every == 0)
+        EMIT(trainer, checkpoint, error);
+out:
+    return status;
+}
+
+static enum colonnade_status run_epochs(struct trainer *trainer, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct run *run = trainer->run;
+    const struct progress *progress = &run->progress;
+    /* At the limit of steps an epoch cut short may still lack its record. */
+    while (progress->epoch < run->settings.epochs && (!at_step_limit(run) || progress->batch > 0)) {
+        TRY(run_steps(trainer, error));
+        TRY(finish_epoch(trainer, error));
+        if (at_step_limit(run))
+            break;
+    }
+    TRY(check_stop(trainer->stop, error));
+out:
+    return status;
+}
+
+static enum colonnade_status score_test(struct trainer *trainer, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct run *run = trainer->run;
+    struct evaluation evaluation = {0};
+    if (trainer->data->test.count == 0)
+        goto out;
+    TRY(score(trainer, PART_TEST, &evaluation, error));
+    evaluation_finish(&run->evaluation);
+    run->evaluation = evaluation;
+    run->evaluated = true;
+out:
+    return status;
+}
+
+static enum colonnade_status keep_golden(struct trainer *trainer, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct run *run = trainer->run;
+    const struct split *test = &trainer->data->test;
+    struct golden golden = {.n = test->count < GOLDEN_SAMPLES ? (int)test->count : GOLDEN_SAMPLES};
+    size_t n = (size_t)golden.n;
+    TRY(memory_allocate(&golden.input, size_multiply(n, shape_size(run->data.shape)),
+                        sizeof *golden.input, "golden samples", error));
+    TRY(memory_allocate(&golden.logits, size_multiply(n, (size_t)run->graph->classes),
+                        sizeof *golden.logits, "golden logits", error));
+    TRY(normalize(&run->data, n, test->images, golden.input, error));
+    TRY(infer(run, n, golden.input, trainer->threads, golden.logits, error));
+    free(run->golden.input);
+    free(run->golden.logits);
+    run->golden = golden;
+    golden = (struct golden){0};
+out:
+    free(golden.input);
+    free(golden.logits);
+    return status;
+}
+
+static enum colonnade_status complete(struct trainer *trainer, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    TRY(score_test(trainer, error));
+    TRY(keep_golden(trainer, error));
+    trainer->run->status = RUN_COMPLETE;
+    EMIT(trainer, checkpoint, error);
+out:
+    return status;
+}
+
+/* Keeps an interrupted run; where that fails, it is what the caller has to know. */
+static enum colonnade_status keep_interrupted(struct trainer *trainer,
+                                              enum colonnade_status interrupted,
+                                              struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    trainer->run->status = RUN_INTERRUPTED;
+    EMIT(trainer, checkpoint, error);
+    status = error_set(error, interrupted, "%s after step %ld, %d epochs done",
+                       interrupted == COLONNADE_TERMINATED ? "terminated" : "interrupted",
+                       trainer->run->progress.step, trainer->run->progress.epoch);
+out:
+    return status;
+}
+
+enum colonnade_status train(struct run *run, const struct dataset *data, int threads,
+                            const struct sink *const *sinks, size_t sink_count,
+                            const volatile sig_atomic_t *stop, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct trainer trainer = {
+        .run = run,
+        .data = data,
+        .threads = threads,
+        .sinks = sinks,
+        .sink_count = sink_count,
+        .stop = stop,
+    };
+    run->status = RUN_TRAINING;
+    run->evaluated = false;
+    TRY(trainer_init(&trainer, error));
+    EMIT(&trainer, begin, trainer.batches, error);
+    status = run_epochs(&trainer, error);
+    if (status == COLONNADE_OK)
+        status = complete(&trainer, error);
+    if (status == COLONNADE_INTERRUPTED || status == COLONNADE_TERMINATED)
+        status = keep_interrupted(&trainer, status, error);
+out:
+    trainer_finish(&trainer);
+    return status;
+}
+
+enum colonnade_status train_bytes(const struct graph *graph, const struct settings *settings,
+                                  int threads, size_t *bytes, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    size_t plan, evaluation;
+    /* weights, their gradients, buffers */
+    size_t floats = size_add(size_multiply(2, graph->parameter_length), graph->buffer_length);
+    size_t sum = size_add(size_multiply(floats, sizeof(float)),
+                          optimizer_bytes(settings->optimizer, graph->parameter_length));
+    TRY(plan_measure(graph, PLAN_TRAINING, settings->batch, threads, &plan, error));
+    TRY(evaluator_measure(graph, settings, threads, &evaluation, error));
+    *bytes = size_add(sum, size_add(plan, evaluation));
+out:
+    return status;
+}
