@@ -49,6 +49,12 @@ static double quota_cores(void)
     return cores;
 }
 
+static int usable_cores(void)
+{
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : thread_count(0);
+}
+
 static enum colonnade_status measure(int threads, double *rate, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
@@ -66,8 +72,8 @@ static void print_machine(int threads)
     char cpu[256] = "unknown";
     find_line("/proc/cpuinfo", "model name", cpu, sizeof cpu);
     printf("CPU          %s\n", cpu);
-    printf("cores        %ld in the machine, %d for this process\n", sysconf(_SC_NPROCESSORS_ONLN),
-           threads);
+    printf("cores        %ld in the machine, %d for this process; a run takes %d thread%s\n",
+           sysconf(_SC_NPROCESSORS_ONLN), usable_cores(), threads, threads == 1 ? "" : "s");
     printf("kernels      %s\n", kernels_best()->isa);
     printf("memory       %s available\n", bytes_text(available_bytes()));
 }
@@ -109,7 +115,7 @@ static int warn_of_blas(const struct blas_facts *facts)
     int count = 0;
     if (facts->wanted && ++count)
         printf("warning: the BLAS kernel %s is narrower than this CPU: "
-               "OPENBLAS_CORETYPE=%s would be several times faster%s\n",
+               "OPENBLAS_CORETYPE=%s would be faster%s\n",
                facts->kernel, facts->wanted,
                getenv("OPENBLAS_CORETYPE") ? " than what is set now" : "");
     if (facts->default_kernel && ++count)

@@ -109,9 +109,9 @@ static void print_verb_help(const struct verb *verb)
         char letter[8] = "    ", text[64];
         if (row->letter)
             snprintf(letter, sizeof letter, "-%c, ", row->letter);
-        snprintf(text, sizeof text, "%s --%s %s", letter, row->name,
+        snprintf(text, sizeof text, "%s--%s %s", letter, row->name,
                  row->argument ? row->argument : "");
-        printf("%-30s  %s\n", text, row->help);
+        printf("%-28s  %s\n", text, row->help);
     }
     printf("\nExit status: 0 done; 1 a failure while running; 2 a wrong command line or config;\n"
            "130 interrupted by SIGINT, 143 by SIGTERM.\n");

@@ -1,0 +1,112 @@
+"""What the verbs that look at a run or a config print."""
+import re
+
+import pytest
+
+h5py = pytest.importorskip("h5py")
+
+
+def test_eval_has_the_keys_of_the_contract_and_agrees_with_training(trained):
+    done = trained.json("train", "small.ini", "--resume")[-1]
+    [result] = trained.json("eval", "small.h5")
+    assert result["count"] == 64
+    assert result["loss"] == done["test_loss"]
+    assert result["accuracy"] == done["test_accuracy"]
+    assert result["top5"] == 1  # of four classes
+    assert len(result["classes"]) == 4
+    for row, item in zip(result["confusion"], result["classes"]):
+        assert set(item) >= {"name", "precision", "recall", "f1", "count"}
+        assert item["count"] == sum(row)
+    hits = sum(result["confusion"][i][i] for i in range(4))
+    assert hits / result["count"] == pytest.approx(result["accuracy"])
+
+
+def test_eval_prints_a_table(trained):
+    text = trained.run("eval", "small.h5").stdout
+    assert text.startswith("64 images: accuracy ")
+    assert "precision" in text and "Confusion" in text
+
+
+def test_eval_lets_data_keys_be_set_alone(trained):
+    [result] = trained.json("eval", "small.h5", "--set", "data.limit_test=10")
+    assert result["count"] == 10
+    message = trained.run("eval", "small.h5", "--set", "train.batch=1", status=2).stderr
+    assert "train.batch" in message
+
+
+def test_eval_refuses_data_of_another_shape(trained):
+    message = trained.run("eval", "small.h5", "--set", "data.shape=1x10x10", status=1).stderr
+    assert "1x10x10" in message and "1x12x12" in message
+
+
+def test_summary_has_the_keys_of_the_contract(program):
+    [result] = program.json("summary", program.config())
+    nodes = {node["name"]: node for node in result["nodes"]}
+    assert list(nodes) == ["conv1", "pool1", "fc1"]
+    assert nodes["conv1"] == {"name": "conv1", "type": "conv", "shape": [8, 12, 12],
+                              "padding": [1, 1, 1, 1], "parameters": 80,
+                              "macs": 8 * 9 * 144, "bytes": 4 * 8 * 144}
+    assert nodes["pool1"]["shape"] == [8, 6, 6] and nodes["pool1"]["padding"] == [0, 0, 0, 0]
+    assert nodes["fc1"]["parameters"] == 288 * 4 + 4
+    assert result["parameters"] == sum(node["parameters"] for node in result["nodes"])
+    assert result["macs"] == sum(node["macs"] for node in result["nodes"])
+    assert result["train_bytes"] > 3 * 4 * result["parameters"]
+
+
+def test_summary_of_a_run_is_that_of_its_config(trained):
+    assert trained.json("summary", "small.h5") == trained.json("summary", "small.ini")
+    [changed] = trained.json("summary", "small.h5", "--set", "conv1.filters=3")
+    assert changed["nodes"][0]["shape"] == [3, 12, 12]
+    trained.run("summary", "small.h5", "--set", "data.count=3", status=2)
+
+
+def test_summary_knows_a_run_by_its_content(trained):
+    (trained.folder / "small.h5").rename(trained.folder / "odd.ini")
+    assert trained.json("summary", "odd.ini") == trained.json("summary", "small.ini")
+
+
+def test_summary_for_people_has_a_row_a_node(program):
+    lines = program.run("summary", program.config()).stdout.splitlines()
+    assert any(re.match(r"conv1 +conv +8x12x12 +1,1,1,1 +80 +10,368 ", line) for line in lines)
+
+
+@pytest.mark.parametrize("mode", ["train", "inference"])
+def test_bench_has_the_keys_of_the_contract(program, mode):
+    options = ["--inference"] if mode == "inference" else []
+    [result] = program.json("bench", program.config(), "--batch", 16, "--threads", 2, "--seconds",
+                            0.3, *options)
+    assert result["mode"] == mode
+    assert result["batch"] == 16 and result["threads"] == 2
+    for key in ["images_per_second", "gflops", "sgemm_peak_gflops", "peak_rss_bytes"]:
+        assert result[key] > 0, key
+    nodes = {node["name"]: node for node in result["nodes"]}
+    assert set(nodes) >= {"conv1", "pool1", "fc1"}
+    assert all(node["forward_ms"] >= 0 for node in nodes.values())
+    assert nodes["conv1"]["forward_ms"] > 0
+    assert (nodes["fc1"]["backward_ms"] > 0) == (mode == "train")
+
+
+def test_bench_prints_a_table_and_makes_enough_synthetic_data(program):
+    text = program.run("bench", program.config(), "--seconds", "0.3", "--batch", "300").stdout
+    assert "images/s" in text and "conv1" in text and "optimizer" in text
+
+
+def test_verify_recomputes_to_the_last_bit_here(trained):
+    text = trained.run("verify", "small.h5").stdout
+    assert "ok" in text and "last bit" in text
+
+
+def test_verify_finds_a_changed_weight(trained):
+    with h5py.File(trained.folder / "small.h5", "r+") as file:
+        bias = file["state_dict/fc1.bias"]
+        bias[0] = bias[0] + 1
+    result = trained.run("verify", "small.h5", status=1)
+    assert "logit" in result.stderr
+
+
+def test_report_writes_one_page(trained):
+    assert trained.run("report", "small.h5").stdout == "small.html\n"
+    trained.run("report", "small.h5", "-o", "other.html")
+    page = (trained.folder / "other.html").read_text()
+    assert page == (trained.folder / "small.html").read_text()
+    assert "<html" in page

@@ -1,0 +1,214 @@
+"""train: its events, its run files, what ends it, and going on."""
+import json
+import os
+import pty
+import signal
+import subprocess
+import time
+
+import pytest
+
+h5py = pytest.importorskip("h5py")
+numpy = pytest.importorskip("numpy")
+
+
+def weights(path):
+    with h5py.File(path) as file:
+        return {name: data[()] for name, data in file["state_dict"].items()}
+
+
+def status_of(path):
+    with h5py.File(path) as file:
+        status = file.attrs["status"]
+    return status.decode() if isinstance(status, bytes) else status
+
+
+def same_weights(a, b):
+    a, b = weights(a), weights(b)
+    return a.keys() == b.keys() and all(numpy.array_equal(a[name], b[name]) for name in a)
+
+
+def test_events_have_the_keys_of_the_contract(program):
+    events = program.json("train", program.config())
+    assert [event["event"] for event in events] == ["epoch", "epoch", "done"]
+    for number, event in enumerate(events[:-1], 1):
+        assert event["epoch"] == number
+        for key in ["train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr",
+                    "images_per_second"]:
+            assert isinstance(event[key], float), key
+    done = events[-1]
+    assert done["run"] == "small.h5"
+    assert done["epochs"] == 2
+    assert done["steps"] == 2 * 192 // 32
+    for key in ["test_loss", "test_accuracy", "seconds"]:
+        assert isinstance(done[key], float), key
+    assert status_of(program.folder / "small.h5") == "complete"
+
+
+def test_values_that_are_not_there_are_null(program):
+    events = program.json("train", program.config(), "--set", "data.validation=0")
+    assert events[0]["val_loss"] is None and events[0]["val_accuracy"] is None
+
+
+def test_results_and_progress_are_apart(program):
+    result = program.run("train", program.config())
+    assert result.stdout.startswith("small.h5: test accuracy ")
+    assert len(result.stdout.splitlines()) == 1
+    lines = result.stderr.splitlines()
+    assert sum(line.startswith("epoch ") for line in lines) == 2
+    assert "\r" not in result.stderr and "\033" not in result.stderr
+
+
+def test_quiet_shows_no_progress(program):
+    assert program.run("train", program.config(), "--quiet").stderr == ""
+
+
+def test_a_terminal_gets_a_bar(program):
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen([program.path, "train", program.config(), "--set",
+                                "train.epochs=40"], cwd=program.folder, stderr=theirs,
+                               stdout=subprocess.PIPE, env={**os.environ, "TERM": "xterm"})
+    os.close(theirs)
+    seen = b""
+    while True:
+        try:
+            some = os.read(ours, 4096)
+        except OSError:
+            break
+        if not some:
+            break
+        seen += some
+    os.close(ours)
+    assert process.wait() == 0
+    assert b"\r" in seen and b"[" in seen and b"\033[K" in seen
+    assert process.stdout.read().startswith(b"small.h5: ")
+
+
+def test_out_and_set_decide_the_run_file(program):
+    name = program.config()
+    program.run("train", name, "--out", "deep/er/a.h5", "--quiet")
+    program.run("train", name, "--set", "run.output=b.h5", "--quiet")
+    assert same_weights(program.folder / "deep/er/a.h5", program.folder / "b.h5")
+    assert not (program.folder / "small.h5").exists()
+
+
+def test_the_number_of_threads_changes_no_weight(program):
+    name = program.config()
+    for threads in [1, 3]:
+        program.run("train", name, "--threads", threads, "--out", f"{threads}.h5", "--quiet")
+    assert same_weights(program.folder / "1.h5", program.folder / "3.h5")
+
+
+def test_a_failed_config_does_not_stop_the_rest(program):
+    good = program.config("good.ini", output="good.h5")
+    bad = program.config("bad.ini", output="bad.h5")
+    (program.folder / bad).write_text((program.folder / bad).read_text() + "\n[x]\ntype = nonsense\n")
+    also = program.config("also.ini", output="also.h5")
+    result = program.run("train", good, bad, "missing.ini", also, "--json", status=2)
+    events = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [event["run"] for event in events if event["event"] == "done"] == ["good.h5", "also.h5"]
+    assert "bad.ini:" in result.stderr and "missing.ini" in result.stderr
+    assert not (program.folder / "bad.h5").exists()
+
+
+def test_two_configs_for_one_run_file_are_refused_before_anything_runs(program):
+    a = program.config("a.ini", output="same.h5")
+    b = program.config("b.ini", output="./same.h5")
+    os.symlink(program.folder, program.folder / "link")
+    c = program.config("c.ini", output="link/same.h5")
+    for other in [b, c]:
+        result = program.run("train", a, other, status=2)
+        assert "same run file" in result.stderr
+        assert not (program.folder / "same.h5").exists()
+
+
+def test_a_place_that_cannot_be_written_fails_before_training(program):
+    (program.folder / "file").write_text("")
+    for place in ["file/run.h5", "/proc/run.h5", ".", "new/"]:
+        result = program.run("train", program.config(), "--out", place, status=1)
+        assert "cannot be written" in result.stderr
+        assert "epoch" not in result.stderr
+
+
+def test_a_file_that_is_no_run_file_is_not_replaced(program):
+    name = program.config()
+    text = (program.folder / name).read_text()
+    result = program.run("train", name, "--out", name, status=1)
+    assert "no run file" in result.stderr
+    assert (program.folder / name).read_text() == text
+
+
+def test_an_older_run_file_is_replaced(trained):
+    before = weights(trained.folder / "small.h5")
+    trained.run("train", "small.ini", "--set", "run.seed=4", "--quiet")
+    after = weights(trained.folder / "small.h5")
+    assert any(not numpy.array_equal(before[name], after[name]) for name in before)
+
+
+def test_resume_without_a_run_file_starts(program):
+    program.run("train", program.config(), "--resume", "--quiet")
+    assert status_of(program.folder / "small.h5") == "complete"
+
+
+def test_resume_with_more_epochs_equals_one_run(program):
+    name = program.config()
+    program.run("train", name, "--set", "train.epochs=5", "--out", "whole.h5", "--quiet")
+    program.run("train", name, "--out", "parts.h5", "--quiet")
+    program.run("train", name, "--set", "train.epochs=5", "--out", "parts.h5", "--resume",
+                "--quiet")
+    assert same_weights(program.folder / "whole.h5", program.folder / "parts.h5")
+    with h5py.File(program.folder / "parts.h5") as file:
+        assert list(file["metrics/epoch/epoch"]) == [1, 2, 3, 4, 5]
+
+
+def test_resume_under_another_config_names_the_keys(trained):
+    result = trained.run("train", "small.ini", "--resume", "--set", "train.lr=0.1", "--set",
+                         "conv1.stride=2", "--set", "train.epochs=3", status=2)
+    assert "train.lr was 0.05, is 0.1" in result.stderr
+    assert "conv1.stride was not given, is 2" in result.stderr
+    assert "epochs" not in result.stderr
+
+
+@pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_goes_on_to_the_same_weights(program, number, status):
+    name = program.config()
+    settings = ["--set", "data.count=8192", "--set", "train.epochs=12"]
+    program.run("train", name, *settings, "--out", "whole.h5", "--quiet")
+    process = program.start("train", name, *settings, "--json")
+    first = process.stdout.readline()
+    assert json.loads(first)["event"] == "epoch"
+    time.sleep(0.05)  # into the middle of an epoch
+    process.send_signal(number)
+    rest, errors = process.communicate(timeout=60)
+    assert process.returncode == status, errors
+    assert all(json.loads(line)["event"] == "epoch" for line in rest.splitlines())
+    assert status_of(program.folder / "small.h5") == "interrupted"
+    assert "--resume" in errors
+    program.run("train", name, *settings, "--resume", "--quiet")
+    assert status_of(program.folder / "small.h5") == "complete"
+    assert same_weights(program.folder / "whole.h5", program.folder / "small.h5")
+
+
+def test_an_interrupt_ends_all_configs(program):
+    settings = ["--set", "data.count=8192", "--set", "train.epochs=500"]
+    a, b = program.config("a.ini", output="a.h5"), program.config("b.ini", output="b.h5")
+    process = program.start("train", a, b, *settings, "--json")
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert not (program.folder / "b.h5").exists()
+
+
+def test_a_closed_pipe_ends_training(program):
+    process = program.start("train", program.config(), "--set", "train.epochs=10000", "--json")
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=60) == 1
+    assert "standard output" in process.stderr.read()
+    process.stderr.close()
+
+
+def test_a_loss_gone_non_finite_is_a_failure(program):
+    result = program.run("train", program.config(), "--set", "train.lr=1e30", status=1)
+    assert "epoch" in result.stderr
