@@ -1,8 +1,8 @@
 /* colonnade doctor: what this machine gives, and a warning of whatever would slow a run. */
 #include "engine/cli/cli.h"
 
-#include <errno.h>
 #include <H5public.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
