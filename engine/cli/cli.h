@@ -7,6 +7,7 @@
 #define ENGINE_CLI_CLI_H
 
 #include "engine/base/error.h"
+#include "engine/experiment.h"
 #include "engine/train/train.h"
 
 #include <json-c/json.h>
@@ -45,22 +46,8 @@ enum colonnade_status experiment_config(struct config **config, const char *path
 enum colonnade_status experiment_graph(struct graph **graph, struct config *config,
                                        struct colonnade_error *error);
 
-/* What a run keeps of `data`; points into it. */
-struct data_facts experiment_facts(const struct dataset *data);
-
-/* Raises where a run cannot work on `data`. */
-enum colonnade_status experiment_check_data(const struct run *run, const struct dataset *data,
-                                            struct colonnade_error *error);
-
 /* The threads to run on: --threads, else those of the config, else all cores. */
 int experiment_threads(const struct options *options, const struct settings *settings);
-
-/* resume.c */
-
-/* A run out of its file, to go on with under the settings of `config`. Only keys that change
- * nothing of what was trained so far may differ from those that the file holds. */
-enum colonnade_status resume_load(struct run **run, const char *path, const struct config *config,
-                                  struct colonnade_error *error);
 
 /* destination.c: the places where results will be written. */
 

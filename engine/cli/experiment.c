@@ -62,33 +62,6 @@ out:
     return status;
 }
 
-struct data_facts experiment_facts(const struct dataset *data)
-{
-    return (struct data_facts){
-        .source = (char *)data->source,
-        .shape = {data->c, data->h, data->w},
-        .classes = data->classes,
-        .class_names = data->class_names,
-        .mean = data->mean,
-        .std = data->std,
-    };
-}
-
-enum colonnade_status experiment_check_data(const struct run *run, const struct dataset *data,
-                                            struct colonnade_error *error)
-{
-    const struct shape shape = run->data.shape;
-    if (data->c != shape.c || data->h != shape.h || data->w != shape.w)
-        return error_set(error, COLONNADE_FAILURE,
-                         "the data's images are %dx%dx%d: the run was trained on %dx%dx%d", data->c,
-                         data->h, data->w, shape.c, shape.h, shape.w);
-    if (data->classes != run->data.classes)
-        return error_set(error, COLONNADE_FAILURE,
-                         "the data has %d classes: the run was trained on %d", data->classes,
-                         run->data.classes);
-    return COLONNADE_OK;
-}
-
 int experiment_threads(const struct options *options, const struct settings *settings)
 {
     return thread_count(options->threads ? options->threads : settings->threads);

@@ -1,6 +1,5 @@
 /* Going on from a run file: the config of today against the one that the run was begun with. */
-#include "engine/cli/cli.h"
-
+#include "engine/experiment.h"
 #include "engine/store/store.h"
 
 #include <stdio.h>

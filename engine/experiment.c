@@ -1,0 +1,241 @@
+/* The library's interface over the engine: experiments and runs as opaque things. */
+#include "engine/experiment.h"
+
+#include "engine/base/memory.h"
+#include "engine/store/store.h"
+#include "engine/train/train.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+struct colonnade_run {
+    struct run *run;
+};
+
+struct colonnade_experiment {
+    struct dataset *data;
+    struct colonnade_run run;
+};
+
+const char *colonnade_version(void)
+{
+    return COLONNADE_VERSION;
+}
+
+struct data_facts experiment_facts(const struct dataset *data)
+{
+    return (struct data_facts){
+        .source = (char *)data->source,
+        .shape = {data->c, data->h, data->w},
+        .classes = data->classes,
+        .class_names = data->class_names,
+        .mean = data->mean,
+        .std = data->std,
+    };
+}
+
+enum colonnade_status experiment_check_data(const struct run *run, const struct dataset *data,
+                                            struct colonnade_error *error)
+{
+    const struct shape shape = run->data.shape;
+    if (data->c != shape.c || data->h != shape.h || data->w != shape.w)
+        return error_set(error, COLONNADE_FAILURE,
+                         "the data's images are %dx%dx%d: the run was trained on %dx%dx%d", data->c,
+                         data->h, data->w, shape.c, shape.h, shape.w);
+    if (data->classes != run->data.classes)
+        return error_set(error, COLONNADE_FAILURE,
+                         "the data has %d classes: the run was trained on %d", data->classes,
+                         run->data.classes);
+    return COLONNADE_OK;
+}
+
+enum colonnade_status colonnade_run_load(struct colonnade_run **run, const char *path,
+                                         struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct colonnade_run *made = NULL;
+    TRY(memory_allocate(&made, 1, sizeof *made, "a run", error));
+    TRY(run_load(&made->run, path, error));
+    *run = made;
+    made = NULL;
+out:
+    colonnade_run_destroy(made);
+    return status;
+}
+
+void colonnade_run_destroy(struct colonnade_run *run)
+{
+    if (!run)
+        return;
+    run_destroy(run->run);
+    free(run);
+}
+
+void colonnade_run_shape(const struct colonnade_run *run, int *height, int *width, int *channels)
+{
+    const struct shape shape = run->run->data.shape;
+    *height = shape.h;
+    *width = shape.w;
+    *channels = shape.c;
+}
+
+int colonnade_run_classes(const struct colonnade_run *run)
+{
+    return run->run->data.classes;
+}
+
+const char *colonnade_run_class_name(const struct colonnade_run *run, int index)
+{
+    const struct data_facts *data = &run->run->data;
+    return index >= 0 && index < data->classes ? data->class_names[index] : NULL;
+}
+
+bool colonnade_run_score(const struct colonnade_run *run, struct colonnade_score *score)
+{
+    const struct evaluation *evaluation = &run->run->evaluation;
+    if (!run->run->evaluated)
+        return false;
+    *score = (struct colonnade_score){
+        .count = evaluation->count,
+        .loss = evaluation->loss,
+        .accuracy = evaluation->accuracy,
+        .top5 = evaluation->top5,
+    };
+    return true;
+}
+
+enum colonnade_status colonnade_run_predict(const struct colonnade_run *run, size_t n,
+                                            const uint8_t *images, int threads,
+                                            float *probabilities, struct colonnade_error *error)
+{
+    return predict(run->run, n, images, thread_count(threads), probabilities, error);
+}
+
+/* Takes over `config`, also on error. */
+static enum colonnade_status open_config(struct colonnade_experiment *experiment,
+                                         struct config *config, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct settings settings;
+    TRY(settings_read(&settings, config, error));
+    TRY(dataset_open(&experiment->data, config, settings.seed, true, error));
+    const struct data_facts facts = experiment_facts(experiment->data);
+    status = run_create(&experiment->run.run, config, &facts, error);
+    config = NULL;
+    TRY(status);
+    TRY(config_check_all_read(experiment->run.run->config, error));
+out:
+    config_destroy(config);
+    return status;
+}
+
+enum colonnade_status colonnade_experiment_open(struct colonnade_experiment **experiment,
+                                                const char *path, const char *const *overrides,
+                                                struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct colonnade_experiment *made = NULL;
+    struct config *config = NULL;
+    TRY(memory_allocate(&made, 1, sizeof *made, "an experiment", error));
+    TRY(config_load(&config, path, error));
+    for (size_t i = 0; overrides && overrides[i]; i++)
+        TRY(config_override(config, overrides[i], error));
+    status = open_config(made, config, error);
+    config = NULL;
+    TRY(status);
+    *experiment = made;
+    made = NULL;
+out:
+    config_destroy(config);
+    colonnade_experiment_destroy(made);
+    return status;
+}
+
+void colonnade_experiment_destroy(struct colonnade_experiment *experiment)
+{
+    if (!experiment)
+        return;
+    run_destroy(experiment->run.run);
+    dataset_destroy(experiment->data);
+    free(experiment);
+}
+
+const char *colonnade_experiment_output(const struct colonnade_experiment *experiment)
+{
+    return experiment->run.run->settings.output;
+}
+
+const struct colonnade_run *colonnade_experiment_run(const struct colonnade_experiment *experiment)
+{
+    return &experiment->run;
+}
+
+/* The caller's view of a training: its progress function, which may ask for the end. */
+struct view {
+    const struct colonnade_training *training;
+    volatile sig_atomic_t stop;
+};
+
+static enum colonnade_status report_epoch(void *context, const struct run *run,
+                                          const struct epoch_record *record,
+                                          struct colonnade_error *error)
+{
+    struct view *view = context;
+    const struct colonnade_epoch epoch = {
+        .epoch = record->epoch,
+        .train_loss = record->train_loss,
+        .train_accuracy = record->train_accuracy,
+        .val_loss = record->val_loss,
+        .val_accuracy = record->val_accuracy,
+        .lr = record->lr,
+        .images_per_second = record->images_per_second,
+    };
+    if (!view->training->progress(view->training->context, &epoch))
+        view->stop = SIGINT;
+    return COLONNADE_OK;
+}
+
+static enum colonnade_status save(void *context, const struct run *run,
+                                  struct colonnade_error *error)
+{
+    return run_save(run, run->settings.output, error);
+}
+
+/* Replaces the experiment's run by the one in its run file, where there is one. */
+static enum colonnade_status resume(struct colonnade_experiment *experiment,
+                                    struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct run *loaded = NULL;
+    const char *path = colonnade_experiment_output(experiment);
+    if (access(path, F_OK) != 0)
+        goto out;
+    TRY(resume_load(&loaded, path, experiment->run.run->config, error));
+    TRY(experiment_check_data(loaded, experiment->data, error));
+    run_destroy(experiment->run.run);
+    experiment->run.run = loaded;
+    loaded = NULL;
+out:
+    run_destroy(loaded);
+    return status;
+}
+
+enum colonnade_status colonnade_experiment_train(struct colonnade_experiment *experiment,
+                                                 const struct colonnade_training *training,
+                                                 struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    static const struct colonnade_training plain = {0};
+    struct view view = {.training = training ? training : &plain};
+    const struct sink file = {.checkpoint = save};
+    const struct sink progress = {.context = &view, .epoch = report_epoch};
+    const struct sink *sinks[] = {&file, &progress};
+    if (view.training->resume)
+        TRY(resume(experiment, error));
+    struct run *run = experiment->run.run;
+    int threads = view.training->threads ? view.training->threads : run->settings.threads;
+    TRY(train(run, experiment->data, thread_count(threads), sinks, view.training->progress ? 2 : 1,
+              &view.stop, error));
+out:
+    return status;
+}

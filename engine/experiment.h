@@ -1,0 +1,22 @@
+/* What the program and the library's interface both begin with: a config and its data become a
+ * run, new or out of a file.
+ */
+#ifndef ENGINE_EXPERIMENT_H
+#define ENGINE_EXPERIMENT_H
+
+#include "engine/data/dataset.h"
+#include "engine/train/run.h"
+
+/* What a run keeps of `data`; points into it. */
+struct data_facts experiment_facts(const struct dataset *data);
+
+/* Raises where a run cannot work on `data`. */
+enum colonnade_status experiment_check_data(const struct run *run, const struct dataset *data,
+                                            struct colonnade_error *error);
+
+/* A run out of its file, to go on with under the settings of `config`. Only keys that change
+ * nothing of what was trained so far may differ from those that the file holds. */
+enum colonnade_status resume_load(struct run **run, const char *path, const struct config *config,
+                                  struct colonnade_error *error);
+
+#endif
