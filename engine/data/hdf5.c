@@ -125,10 +125,10 @@ static enum colonnade_status read_split(struct dataset *data, struct split *spli
     TRY(check_labels(&labels, &images, error));
 
     size_t count = labels.sizes[0];
-    TRY(source_allocate(&values, count, sizeof *values, labels.name, error));
-    TRY(read_array(&labels, count, H5T_NATIVE_INT64, values, error));
     if (wanted)
         TRY(source_allocate_split(data, split, count, limit, images.name, error));
+    TRY(source_allocate(&values, count, sizeof *values, labels.name, error));
+    TRY(read_array(&labels, count, H5T_NATIVE_INT64, values, error));
     TRY(source_set_labels(data, split, values, count, labels.name, error));
     if (wanted)
         TRY(read_array(&images, split->count, H5T_NATIVE_UINT8, split->images, error));
