@@ -176,7 +176,7 @@ static void write_mistakes(FILE *page, const struct run *run)
         fputs("<p class=\"note\">No test image was taken for another class.</p>\n", page);
         return;
     }
-    fputs("<h3>Confused most</h3>\n", page);
+    fputs("<div><h3>Confused most</h3>\n", page);
     html_table_begin(page, "Confused most", "numbers sortable mistakes");
     fputs(
         "<thead><tr><th scope=\"col\">true class</th><th scope=\"col\">taken for</th>"
@@ -195,6 +195,7 @@ static void write_mistakes(FILE *page, const struct run *run)
     }
     fputs("</tbody>\n", page);
     html_table_end(page);
+    fputs("</div>\n", page);
 }
 
 enum colonnade_status section_confusion(FILE *page, const struct run *run,
@@ -205,7 +206,8 @@ enum colonnade_status section_confusion(FILE *page, const struct run *run,
         return COLONNADE_OK;
     }
     fputs("<p class=\"note\">The shade is the square root of a cell's share of its row: <span "
-          "class=\"key right\">right</span> <span class=\"key wrong\">wrong</span></p>\n",
+          "class=\"key right\">right</span> <span class=\"key wrong\">wrong</span></p>\n"
+          "<div class=\"pair\">\n",
           page);
     if (run->evaluation.classes <= TABLE_CLASSES)
         write_matrix(page, run);
@@ -215,5 +217,6 @@ enum colonnade_status section_confusion(FILE *page, const struct run *run,
             return status;
     }
     write_mistakes(page, run);
+    fputs("</div>\n", page);
     return COLONNADE_OK;
 }

@@ -58,15 +58,14 @@ out:
     return status;
 }
 
-static void headline_number(FILE *page, const char *label, double number, html_format *format,
-                            const char *note)
+static void headline_number(FILE *page, const char *label, double number, html_format *format)
 {
     fprintf(page, "<div><dt>%s</dt><dd", label);
     if (isfinite(number))
         fprintf(page, " data-value=\"%.9g\"", number);
     fputc('>', page);
     format(page, number);
-    fprintf(page, "%s</dd></div>\n", note);
+    fputs("</dd></div>\n", page);
 }
 
 static void headline_count(FILE *page, const char *label, uint64_t count, const char *note)
@@ -94,17 +93,17 @@ enum colonnade_status section_headline(FILE *page, const struct run *run,
 
     const struct evaluation *test = &run->evaluation;
     double accuracy = run->evaluated ? test->accuracy : NAN;
-    headline_number(page, "Test accuracy", accuracy, html_percent, "");
-    headline_number(page, "Test loss", run->evaluated ? test->loss : NAN, html_number, "");
+    headline_number(page, "Test accuracy", accuracy, html_percent);
+    headline_number(page, "Test loss", run->evaluated ? test->loss : NAN, html_number);
     if (run->evaluated && test->classes > 5)
-        headline_number(page, "Test top-5", test->top5, html_percent, "");
+        headline_number(page, "Test top-5", test->top5, html_percent);
     headline_count(page, "Parameters", run->graph->parameters, "");
     char of[48] = "";
     if (run->settings.epochs != run->progress.epoch)
         snprintf(of, sizeof of, " <small>of %d</small>", run->settings.epochs);
     headline_count(page, "Epochs", (uint64_t)run->progress.epoch, of);
-    headline_number(page, "Training time", run->progress.total_seconds, html_duration, "");
-    headline_number(page, "Images a second", rate, html_rate, " <small>median epoch</small>");
+    headline_number(page, "Training time", run->progress.total_seconds, html_duration);
+    headline_number(page, "Median images/s", rate, html_rate);
     fputs("</dl>\n", page);
     if (!run->evaluated)
         fputs("<p class=\"note\">The test split has not been scored yet.</p>\n", page);

@@ -42,7 +42,7 @@
         const edges = table[column + '_least'];
         if (!edges || edges.every((least, i) => least === table[column][i]))
             return [];
-        const edge = { borderWidth: 0, pointRadius: 0, pointHoverRadius: 0 };
+        const edge = { edge: true, borderWidth: 0, pointRadius: 0, pointHoverRadius: 0 };
         return [
             line(column + ', least', points(table, x, column + '_least'), stroke, edge),
             line(column + ', greatest', points(table, x, column + '_greatest'), stroke,
@@ -79,6 +79,7 @@
 
     function draw(canvas) {
         const x = canvas.dataset.table, at = data[x][x], lines = datasets(canvas);
+        const range = at.length > 1 ? { min: at[0], max: at[at.length - 1] } : {};
         const format = formats[canvas.dataset.format];
         return new Chart(canvas, {
             type: 'line',
@@ -91,23 +92,23 @@
                 maintainAspectRatio: false,
                 interaction: { mode: 'index', intersect: false, axis: 'x' },
                 scales: {
-                    x: Object.assign(axis(ticks.count, { precision: 0 }),
-                        { type: 'linear', min: at[0], max: at[at.length - 1] }),
+                    x: Object.assign(axis(ticks.count, { precision: 0 }), { type: 'linear' }, range),
                     y: axis(ticks[canvas.dataset.format]),
                 },
                 plugins: {
                     legend: {
-                        display: lines.length > 1,
+                        display: lines.filter((one) => !one.edge).length > 1,
                         align: 'end',
                         labels: {
                             boxWidth: 14,
                             boxHeight: 1,
                             color: colour('soft'),
-                            filter: (item) => !/, (least|greatest)$/.test(item.text),
+                            filter: (item) => !lines[item.datasetIndex].edge,
                         },
                     },
                     tooltip: {
                         animation: false,
+                        filter: (item) => !Number.isNaN(item.parsed.y),
                         callbacks: {
                             title: (items) => x + ' ' + formats.count(items[0].parsed.x),
                             label: (item) => item.dataset.label + ' ' + format(item.parsed.y),

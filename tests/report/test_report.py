@@ -1,0 +1,418 @@
+"""The report as a reader gets it: its numbers without scripts, and the page in a browser.
+
+REPORT_PAGES names the program that writes made-up runs' pages (pages.c), COLONNADE the program
+itself. Python's own parser reads the numbers; what needs a browser is skipped without chromium.
+"""
+import html.parser
+import json
+import math
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+import browser as chromium
+
+NAMES = ["plain", "colour", "many", "long", "hostile", "begun"]
+HOSTILE = ["<img src=x onerror=alert(1)>", "</script><script>alert(2)</script>", "{{title}}",
+           "\"quoted\" & 'single'", "broken \ufffd\ufffd( bytes", "ünïcödé 漢字", "-->",
+           "&amp;lt;"]
+VOID = {"meta", "link", "img", "br", "hr", "input", "col"}
+MEGABYTE = 1 << 20
+
+
+class Parsed(html.parser.HTMLParser):
+    """Tables by their box's label: rows of cells, each (text, data-value or None). `headline`:
+    label to (text, data-value). Every tag has to be closed in its order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tables, self.headline, self.tags, self.scripts = {}, {}, [], []
+        self.label, self.cell, self.texts = None, None, []
+        self.stack = []
+        self.feed(text)
+        self.close()
+        assert self.stack == []
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.tags.append((tag, attributes))
+        if tag not in VOID:
+            self.stack.append(tag)
+        if tag == "div" and "scroll" in attributes.get("class", ""):
+            self.label = attributes["aria-label"]
+            assert self.label not in self.tables
+            self.tables[self.label] = []
+        elif tag == "tr":
+            self.tables[self.label].append([])
+        elif tag in ("td", "th", "dt", "dd"):
+            self.cell = ["", attributes.get("data-value")]
+
+    def handle_endtag(self, tag):
+        assert self.stack.pop() == tag, f"</{tag}> closes something else"
+        if tag in ("td", "th"):
+            self.tables[self.label][-1].append(tuple(self.cell))
+            self.cell = None
+        elif tag == "dt":
+            self.term, self.cell = self.cell[0], None
+        elif tag == "dd":
+            self.headline[self.term] = tuple(self.cell)
+            self.cell = None
+
+    def handle_data(self, data):
+        if self.stack and self.stack[-1] == "script":
+            self.scripts.append(data)
+            return
+        self.texts.append(data)
+        if self.cell:
+            self.cell[0] += data
+
+    def numbers(self, label):
+        """The table's body as {first cell: [numbers]}; nan where there is none."""
+        return {row[0][0]: [math.nan if value is None else float(value) for _, value in row[1:]]
+                for row in self.tables[label][1:]}
+
+    def data(self):
+        return json.loads(next(script for script in self.scripts if script.startswith("\n{")))
+
+
+@pytest.fixture(scope="session")
+def pages(tmp_path_factory):
+    if "REPORT_PAGES" not in os.environ:
+        pytest.skip("REPORT_PAGES names no program")
+    folder = tmp_path_factory.mktemp("pages")
+    subprocess.run([os.environ["REPORT_PAGES"], folder], check=True)
+    return folder
+
+
+def parsed(pages, name):
+    return Parsed((pages / f"{name}.html").read_text(encoding="utf-8"))
+
+
+def made_confusion(classes):
+    """The formula of made.c."""
+    matrix = [[0] * classes for _ in range(classes)]
+    for i, row in enumerate(matrix):
+        row[i] = 100
+        for j, taken in enumerate([(i + 1) % classes, i - 1, 0 if i % 2 else i]):
+            moved = 0 if taken % classes == i else 1 + (i * 5 + j * 3) % 9
+            row[i] -= moved
+            row[taken] += moved
+    return matrix
+
+
+def close(a, b):
+    """Nine digits are written."""
+    return a == b or math.isnan(a) and math.isnan(b) or math.isclose(a, b, rel_tol=1e-8)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_page_is_well_formed_and_fetches_nothing(pages, name):
+    page = parsed(pages, name)
+    for tag, attributes in page.tags:
+        for key in "src", "href":
+            value = attributes.get(key, "#")
+            assert value.startswith(("data:", "#")), f"<{tag} {key}={value[:80]}>"
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    for _, attributes in page.tags:
+        if attributes.get("href", "").startswith("#"):
+            assert attributes["href"][1:] in ids
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_page_is_small(pages, name):
+    assert (pages / f"{name}.html").stat().st_size < (1 if name != "long" else 3) * MEGABYTE
+
+
+def test_the_confusion_matrix_is_the_runs(pages):
+    rows = parsed(pages, "plain").tables["Confusion matrix"]
+    assert rows[0][1][0] == rows[1][0][0] == "T-shirt/top"
+    shown = [[int(text.replace(",", "")) for text, _ in row[1:]] for row in rows[1:]]
+    assert shown == made_confusion(10)
+
+
+@pytest.mark.parametrize("name, classes", [("plain", 10), ("many", 100)])
+def test_precision_recall_and_f1_are_the_runs(pages, name, classes):
+    matrix, table = made_confusion(classes), parsed(pages, name).numbers("Classes")
+    assert len(table) == classes
+    for i, (count, precision, recall, f1) in enumerate(table.values()):
+        assert count == 100
+        assert close(precision, matrix[i][i] / sum(row[i] for row in matrix))
+        assert close(recall, matrix[i][i] / 100)
+        assert close(f1, 2 * precision * recall / (precision + recall))
+
+
+@pytest.mark.parametrize("name, classes", [("plain", 10), ("many", 100)])
+def test_the_pairs_confused_most_come_first(pages, name, classes):
+    matrix = made_confusion(classes)
+    expected = sorted((-count, i, j) for i, row in enumerate(matrix) for j, count in enumerate(row)
+                      if i != j and count)[:15]
+    names = [row[0][0] for row in parsed(pages, name).tables["Classes"][1:]]
+    rows = parsed(pages, name).tables["Confused most"][1:]
+    assert [(-int(row[2][1]), names.index(row[0][0]), names.index(row[1][0])) for row in rows] == \
+        expected
+
+
+def test_the_network_is_the_graphs(pages):
+    rows = parsed(pages, "plain").tables["Network"]
+    shown = [(row[0][0], row[1][0], row[4][0], row[5][0], *(int(cell[1]) for cell in row[6:]))
+             for row in rows[1:-1]]
+    assert shown == [
+        ("input", "data", "1×28×28", "0,0,0,0", 0, 0, 4 * 784),
+        ("conv1", "conv", "6×28×28", "2,2,2,2", 156, 25 * 6 * 784, 4 * 6 * 784),
+        ("pool1", "maxpool", "6×14×14", "0,0,0,0", 0, 0, 4 * 6 * 196),
+        ("conv2", "conv", "16×10×10", "0,0,0,0", 2416, 150 * 16 * 100, 4 * 1600),
+        ("pool2", "maxpool", "16×5×5", "0,0,0,0", 0, 0, 4 * 400),
+        ("fc1", "dense", "120×1×1", "0,0,0,0", 48120, 48000, 480),
+        ("fc2", "dense", "84×1×1", "0,0,0,0", 10164, 10080, 336),
+        ("fc3", "dense", "10×1×1", "0,0,0,0", 850, 840, 40),
+    ]
+    assert [int(value) for _, value in rows[-1][1:]] == \
+        [sum(row[column] for row in shown) for column in (4, 5, 6)]
+    assert rows[2][3][0] == "filters 6, kernel 5, padding same, activation relu"
+
+
+def test_inputs_are_named_as_the_user_wrote_them(pages):
+    rows = {row[0][0]: row[2][0] for row in parsed(pages, "colour").tables["Network"]}
+    assert rows["right"] == "rectified" and rows["sum"] == "left, right"
+
+
+def test_the_headline_is_the_runs(pages):
+    shown = parsed(pages, "plain").headline
+    right = sum(row[i] for i, row in enumerate(made_confusion(10)))
+    assert shown["Test accuracy"] == (f"{right / 10:.2f}%", f"{right / 1000:.9g}")
+    assert shown["Test loss"] == ("0.3125", "0.3125")
+    assert shown["Parameters"] == ("61,706", "61706")
+    assert shown["Epochs"] == ("12", "12")
+    assert shown["Training time"] == ("6.4 s", "6.36")
+
+
+@pytest.mark.parametrize("name, epochs, steps", [("plain", 12, 240), ("long", 1000, 938000)])
+def test_charts_and_table_hold_every_epoch(pages, name, epochs, steps):
+    page = parsed(pages, name)
+    table, data = page.numbers("Epochs"), page.data()
+    columns = ["train_loss", "val_loss", "train_accuracy", "val_accuracy", "lr",
+               "images_per_second", "seconds"]
+    assert list(table) == [str(i + 1) for i in range(epochs)]
+    assert data["epoch"]["epoch"] == list(range(1, epochs + 1))
+    for i, row in enumerate(table.values()):
+        for column, value in zip(columns, row):
+            # Seven digits are written for charts.
+            assert math.isclose(data["epoch"][column][i], value, rel_tol=1e-6)
+    assert data["step"]["step"][-1] == steps
+    assert len(data["step"]["step"]) == min(steps, 3992)
+
+
+def test_a_point_for_several_steps_says_so(pages):
+    said = "the mean of 235 steps"
+    assert said in "".join(parsed(pages, "long").texts)
+    assert "the mean of" not in "".join(parsed(pages, "plain").texts)
+    step = parsed(pages, "long").data()["step"]
+    assert all(least <= mean <= greatest for least, mean, greatest in
+               zip(step["loss_least"], step["loss"], step["loss_greatest"]))
+    assert step["step"][:2] == [235, 470]
+
+
+def test_names_are_shown_as_they_are(pages):
+    page = parsed(pages, "hostile")
+    shown = [row[0][0] for row in page.tables["Classes"][1:]]
+    assert shown[:len(HOSTILE)] == HOSTILE
+    assert [row[0][0] for row in page.tables["Confusion matrix"][1:]] == shown
+    assert [cell[0] for cell in page.tables["Confusion matrix"][0][1:]] == shown
+    assert sum(tag == "script" for tag, _ in page.tags) == 4
+    assert not any(key.startswith("on") for _, attributes in page.tags for key in attributes)
+    assert "path = /data/<script>alert(3)</script>" in "".join(page.texts)
+
+
+def test_a_run_without_results_says_so(pages):
+    page = parsed(pages, "begun")
+    text = "".join(page.texts)
+    for sentence in ("No step has been taken yet.", "The test split has not been scored yet.",
+                     "The network has no convolution."):
+        assert sentence in text
+    assert page.headline["Test accuracy"] == ("–", None)
+
+
+# What follows needs a browser.
+
+@pytest.fixture(scope="session")
+def browser():
+    program = chromium.find()
+    if not program:
+        pytest.skip("chromium is not installed")
+    running = chromium.Browser(program)
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def opened(pages, browser):
+    tabs = []
+
+    def open_page(name, **options):
+        tabs.append(chromium.Page(browser, pages / f"{name}.html", **options))
+        return tabs[-1]
+
+    yield open_page
+    for tab in tabs:
+        tab.close()
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize("name", NAMES)
+def test_it_opens_without_a_word_and_fits_the_screen(opened, name, width, dark):
+    page = opened(name, width=width, dark=dark)
+    assert page.problems == []
+    assert [url[:30] for url in page.requests if not url.startswith(("data:", "file:"))] == []
+    assert sum(url.startswith("file:") for url in page.requests) == 1
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    levels = [int(level) for level in background[4:-1].split(",")]
+    assert max(levels) < 64 if dark else min(levels) > 192
+
+
+INK = """Array.from(document.querySelectorAll('canvas'), (canvas) => {
+    const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+    const colour = getComputedStyle(document.documentElement).getPropertyValue('--first').trim();
+    const [r, g, b] = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
+    let count = 0;
+    for (let i = 0; i < pixels.length; i += 4)
+        count += pixels[i] === r && pixels[i + 1] === g && pixels[i + 2] === b &&
+            pixels[i + 3] === 255;
+    return count;
+})"""
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("name", ["plain", "long"])
+def test_every_chart_has_its_curve(opened, name, dark):
+    ink = opened(name, dark=dark).evaluate(INK)
+    # A curve crosses a chart of some 500 pixels' width; smoothing leaves part of it pure.
+    assert len(ink) == 6 and min(ink) > 100, ink
+
+
+def test_charts_follow_a_change_of_the_colour_scheme(opened):
+    page = opened("plain")
+    page.call("Emulation.setEmulatedMedia",
+              features=[{"name": "prefers-color-scheme", "value": "dark"}])
+    page.evaluate("new Promise((done) => setTimeout(done, 200))")
+    assert min(page.evaluate(INK)) > 100
+    assert page.problems == []
+
+
+def test_pointing_at_a_curve_shows_its_values(opened):
+    page = opened("plain")
+    # The loss of epoch 3, by the table.
+    epoch = page.evaluate("Array.from(document.querySelectorAll('.epochs tbody tr')[2].cells,"
+                          "(cell) => cell.textContent)")
+    place = page.evaluate(
+        "(() => { const chart = Chart.getChart(document.querySelector('canvas'));"
+        "const box = chart.canvas.getBoundingClientRect();"
+        "return [box.x + chart.scales.x.getPixelForValue(3), box.y + box.height / 2]; })()")
+    page.call("Input.dispatchMouseEvent", type="mouseMoved", x=place[0], y=place[1])
+    page.evaluate("new Promise((done) => setTimeout(done, 200))")
+    shown = page.evaluate("(() => { const tooltip = Chart.getChart(document.querySelector("
+                          "'canvas')).tooltip; return [tooltip.opacity, tooltip.title[0],"
+                          "...tooltip.body.map((item) => item.lines[0])]; })()")
+    assert shown == [1, "epoch 3", f"training {epoch[1]}", f"validation {epoch[2]}"]
+
+
+def test_a_thousand_epochs_open_in_under_two_seconds(opened):
+    assert opened("long").seconds < 2
+
+
+def test_headings_sort_by_keyboard(opened):
+    page = opened("plain")
+    column = "Array.from(document.querySelectorAll('.classes tbody tr'), row => " \
+             "Number(row.cells[2].dataset.value))"
+    button = "document.querySelectorAll('.classes th button')[2]"
+    before = page.evaluate(column)
+    assert page.evaluate(f"{button}.tagName") == "BUTTON"
+    page.evaluate(f"{button}.focus()")
+    for expected, direction in [(sorted(before, reverse=True), "descending"),
+                                (sorted(before), "ascending")]:
+        page.press(" ", 32)
+        assert page.evaluate(column) == expected
+        assert page.evaluate(f"{button}.closest('th').getAttribute('aria-sort')") == direction
+    assert before not in (sorted(before), sorted(before, reverse=True))
+
+
+def test_tab_reaches_everything_and_is_seen(opened):
+    page, reached = opened("plain"), []
+    for _ in range(80):
+        page.press("Tab", 9)
+        tag, outline = page.evaluate("[document.activeElement.className || document.activeElement."
+                                     "tagName, getComputedStyle(document.activeElement).outline]")
+        if tag == "BODY":
+            break
+        assert "solid 2px" in outline, f"{tag}: {outline}"
+        reached.append(tag)
+    assert reached.count("A") == 6 and reached[0] == "skip"
+    assert reached.count("BUTTON") == 9  # the epochs' table is folded away
+    assert reached.count("SUMMARY") == 2 and reached.count("scroll") == 4
+
+
+def test_without_scripts_the_numbers_stand_and_the_charts_are_excused(opened):
+    page = opened("plain", script=False)
+    page.call("Emulation.setScriptExecutionDisabled", value=False)  # for the questions alone
+    assert "charts need JavaScript" in page.evaluate("document.body.innerText")
+    assert page.evaluate("document.querySelectorAll('button').length") == 0
+    assert page.evaluate("document.querySelector('.charts').offsetHeight") == 0
+    assert page.evaluate("document.querySelectorAll('.confusion td.right').length") == 10
+
+
+def test_pictures_are_read_by_the_browser(opened):
+    page = opened("many")
+    sizes = page.evaluate("Array.from(document.images, (image) => [image.complete, "
+                          "image.naturalWidth, image.naturalHeight])")
+    assert sizes[0] == [True, 100, 100]
+    assert sizes[1:] == [[True, 15, 3]] * 256
+
+
+# And a real run.
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    if not os.path.exists(os.environ.get("COLONNADE", "")):
+        pytest.skip("COLONNADE names no program")
+    h5py = pytest.importorskip("h5py")
+    folder = tmp_path_factory.mktemp("run")
+    config = folder / "small.ini"
+    config.write_text(
+        "[data]\nsource = synthetic\nshape = 3x12x12\nclasses = 4\ncount = 256\n"
+        "validation = 0.25\n[train]\nepochs = 3\nbatch = 16\nlr = 0.01\n"
+        "[conv]\ntype = conv\nfilters = 8\nkernel = 3\nactivation = relu\n"
+        "[pool]\ntype = maxpool\nkernel = 2\n[fc]\ntype = dense\nunits = classes\n")
+    run, page = folder / "small.h5", folder / "small.html"
+    for arguments in ["train", config, "--out", run, "--quiet"], ["report", run, "-o", page]:
+        subprocess.run([os.environ["COLONNADE"], *arguments], check=True, cwd=folder)
+    return h5py.File(run), Parsed(page.read_text(encoding="utf-8")), page
+
+
+def test_a_trained_runs_page_says_what_its_file_says(trained):
+    file, page, _ = trained
+    test = file["evaluation/test"]
+    assert close(float(page.headline["Test accuracy"][1]), test.attrs["accuracy"])
+    assert close(float(page.headline["Test loss"][1]), test.attrs["loss"])
+    weights = sum(values.size for values in file["state_dict"].values())
+    assert page.headline["Parameters"][1] == str(weights)
+    shown = [[int(value) for _, value in row[1:]] for row in page.tables["Confusion matrix"][1:]]
+    assert shown == test["confusion"][()].tolist()
+    for i, (_, *scores) in enumerate(page.numbers("Classes").values()):
+        for column, score in zip(["precision", "recall", "f1"], scores):
+            assert close(score, test[column][i])
+    for i, row in enumerate(page.numbers("Epochs").values()):
+        columns = ["train_loss", "val_loss", "train_accuracy", "val_accuracy", "lr",
+                   "images_per_second", "seconds"]
+        for column, value in zip(columns, row):
+            assert close(value, float(file["metrics/epoch"][column][i])), column
+
+
+def test_a_trained_runs_page_opens_in_the_browser(trained, browser):
+    page = chromium.Page(browser, trained[2], width=360)
+    assert page.problems == []
+    assert min(page.evaluate(INK)) > 20
+    page.close()
