@@ -1,0 +1,180 @@
+/* Whole files: written beside their place, flushed, synced, renamed into it. Knows nothing of what
+ * is in them.
+ */
+#include "engine/base/memory.h"
+#include "engine/store/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+    TEMPORARY_ATTEMPTS = 100, /* names left behind by killed programs are passed over */
+    NAME_KEPT = 200,          /* bytes of the name in the temporary one: NAME_MAX is 255 */
+    SUFFIX_BYTES = 64
+};
+
+/* Makes the folders above `target`. `*made` counts the levels that were missing. */
+static enum colonnade_status make_folders(const char *path, char *target, size_t *made,
+                                          struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    for (char *slash = strchr(target + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        struct stat state;
+        *slash = '\0';
+        const bool missing = stat(target, &state) != 0 && errno == ENOENT;
+        if (missing && mkdir(target, 0777) == 0)
+            ++*made;
+        else if (missing && errno != EEXIST)
+            RAISE(COLONNADE_FAILURE, "%s: cannot make the folder %s: %s", path, target,
+                  strerror(errno));
+        *slash = '/';
+    }
+out:
+    return status;
+}
+
+/* Takes the deepest `made` folders above `target` away again, as far as they are empty. */
+static void remove_folders(char *target, size_t made)
+{
+    char *slash = strrchr(target, '/');
+    for (; made > 0 && slash; made--, slash = strrchr(target, '/')) {
+        *slash = '\0';
+        rmdir(target);
+    }
+}
+
+/* Where `path` leads: a file that exists is replaced behind its symbolic links, and keeps its
+ * permissions. Pipes, devices and folders are not for renaming over. */
+static enum colonnade_status resolve(const char *path, char **target, mode_t *mode,
+                                     struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct stat state;
+    if (path[0] == '\0' || path[strlen(path) - 1] == '/')
+        RAISE(COLONNADE_FAILURE, "%s: cannot write: not the name of a file", path);
+    if (stat(path, &state) != 0) {
+        TRY(memory_copy_text(target, path, error));
+        goto out;
+    }
+    if (!S_ISREG(state.st_mode))
+        RAISE(COLONNADE_FAILURE, "%s: cannot replace: not a regular file", path);
+    *mode = state.st_mode & 07777;
+    *target = realpath(path, NULL);
+    if (!*target)
+        RAISE(COLONNADE_FAILURE, "%s: cannot resolve: %s", path, strerror(errno));
+out:
+    return status;
+}
+
+/* Opens a new file beside `target`; its name goes to `*temporary`, which the caller frees. */
+static enum colonnade_status open_temporary(const char *path, const char *target, char **temporary,
+                                            int *descriptor, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const char *slash = strrchr(target, '/');
+    const int folder = slash ? (int)(slash - target) + 1 : 0;
+    const size_t bytes = strlen(target) + SUFFIX_BYTES;
+    TRY(memory_allocate(temporary, bytes, 1, "a file name", error));
+    for (int attempt = 0; *descriptor < 0 && attempt < TEMPORARY_ATTEMPTS; attempt++) {
+        snprintf(*temporary, bytes, "%.*s.%.*s.tmp-%ld-%d", folder, target, NAME_KEPT,
+                 target + folder, (long)getpid(), attempt);
+        *descriptor = open(*temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (*descriptor < 0 && errno != EEXIST)
+            break;
+    }
+    if (*descriptor < 0)
+        RAISE(COLONNADE_FAILURE, "%s: cannot create: %s", path, strerror(errno));
+out:
+    return status;
+}
+
+static bool write_all(int descriptor, const unsigned char *bytes, size_t count)
+{
+    while (count > 0) {
+        ssize_t written = write(descriptor, bytes, count);
+        if (written < 0 && errno != EINTR)
+            return false;
+        if (written > 0) {
+            bytes += written;
+            count -= (size_t)written;
+        }
+    }
+    return true;
+}
+
+/* Makes the rename last. Where a file system cannot sync folders, or the folder may not be read,
+ * there is nothing more to do: that is no error. */
+static bool sync_folder(const char *target)
+{
+    char *folder = strdup(target);
+    if (!folder)
+        return false;
+    char *slash = strrchr(folder, '/');
+    if (slash)
+        slash[slash == folder ? 1 : 0] = '\0';
+    const int descriptor = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const int reason = descriptor < 0 || fsync(descriptor) != 0 ? errno : 0;
+    if (descriptor >= 0)
+        close(descriptor);
+    free(folder);
+    errno = reason;
+    return reason == 0 || reason == EINVAL || reason == ENOTSUP || reason == EACCES;
+}
+
+/* Fills a temporary neighbour of `target`, and then renames it; `path` is how messages name it. */
+static enum colonnade_status write_and_rename(const char *path, const char *target, mode_t mode,
+                                              const void *bytes, size_t count,
+                                              struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    char *temporary = NULL;
+    int descriptor = -1;
+    bool exists = false;
+    TRY(open_temporary(path, target, &temporary, &descriptor, error));
+    exists = true;
+    if (mode && fchmod(descriptor, mode) != 0)
+        RAISE(COLONNADE_FAILURE, "%s: cannot set permissions: %s", path, strerror(errno));
+    if (!write_all(descriptor, bytes, count))
+        RAISE(COLONNADE_FAILURE, "%s: cannot write %zu bytes: %s", path, count, strerror(errno));
+    if (fsync(descriptor) != 0)
+        RAISE(COLONNADE_FAILURE, "%s: cannot flush to disk: %s", path, strerror(errno));
+    const int closed = close(descriptor);
+    descriptor = -1;
+    if (closed != 0)
+        RAISE(COLONNADE_FAILURE, "%s: cannot close: %s", path, strerror(errno));
+    if (rename(temporary, target) != 0)
+        RAISE(COLONNADE_FAILURE, "%s: cannot put in place: %s", path, strerror(errno));
+    exists = false;
+    if (!sync_folder(target))
+        RAISE(COLONNADE_FAILURE, "%s: is in place, but its folder cannot be flushed to disk: %s",
+              path, strerror(errno));
+out:
+    if (descriptor >= 0)
+        close(descriptor);
+    if (exists)
+        unlink(temporary);
+    free(temporary);
+    return status;
+}
+
+enum colonnade_status file_replace(const char *path, const void *bytes, size_t count,
+                                   struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    char *target = NULL;
+    mode_t mode = 0;
+    size_t folders = 0;
+    TRY(resolve(path, &target, &mode, error));
+    TRY(make_folders(path, target, &folders, error));
+    TRY(write_and_rename(path, target, mode, bytes, count, error));
+out:
+    if (status != COLONNADE_OK && target)
+        remove_folders(target, folders);
+    free(target);
+    return status;
+}

@@ -1,0 +1,224 @@
+/* A run out of its file. Nothing in the file is believed: names, shapes and sizes are those that
+ * the file's own config asks for, or the file is refused with the name of what is wrong.
+ */
+#include "engine/base/memory.h"
+#include "engine/store/parts.h"
+#include "engine/store/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* What is no file, or not of HDF5, is said in plainer words than HDF5 has. */
+static enum colonnade_status check_signature(const char *path, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct stat state;
+    const int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (descriptor < 0 || fstat(descriptor, &state) != 0)
+        RAISE(COLONNADE_FAILURE, "%s: cannot open: %s", path, strerror(errno));
+    if (!S_ISREG(state.st_mode))
+        RAISE(COLONNADE_FAILURE, "%s: cannot open: not a regular file", path);
+    if (H5Fis_hdf5(path) <= 0)
+        RAISE(COLONNADE_FAILURE, "%s: not a Colonnade run file: not HDF5", path);
+out:
+    if (descriptor >= 0)
+        close(descriptor);
+    return status;
+}
+
+static enum colonnade_status open_file(struct place *file, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    hid_t access = H5I_INVALID_HID;
+    TRY(check_signature(file->path, error));
+    access = H5Pcreate(H5P_FILE_ACCESS);
+    if (access < 0 || H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) < 0 ||
+        H5Pset_file_locking(access, true, true) < 0)
+        RAISE(COLONNADE_FAILURE, "%s: HDF5 cannot be made ready to read", file->path);
+    file->id = H5Fopen(file->path, H5F_ACC_RDONLY, access);
+    if (file->id < 0) {
+        const struct hdf5_reason reason = hdf5_reason();
+        RAISE(COLONNADE_FAILURE, "%s: damaged, or in use by another program: %s", file->path,
+              reason.text);
+    }
+out:
+    place_close(access);
+    return status;
+}
+
+static enum colonnade_status check_format(struct place file, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    char *format = NULL;
+    int version;
+    if (!place_has_attribute(file, "format"))
+        RAISE(COLONNADE_FAILURE, "%s: not a Colonnade run file: it has no attribute format",
+              file.path);
+    TRY(place_read_text(file, "format", &format, error));
+    if (strcmp(format, FORMAT_NAME) != 0)
+        RAISE(COLONNADE_FAILURE, "%s: not a Colonnade run file: its format is '%s', not '%s'",
+              file.path, format, FORMAT_NAME);
+    TRY(place_read_attribute(file, "format_version", VALUE_INT, 0, &version, error));
+    if (version != FORMAT_VERSION)
+        RAISE(COLONNADE_FAILURE, "%s: format_version %d; this program reads %d", file.path, version,
+              FORMAT_VERSION);
+out:
+    free(format);
+    return status;
+}
+
+static enum colonnade_status read_shape(struct place classes, struct shape *shape,
+                                        struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    enum { MOST_CHANNELS = 1 << 16 };
+    int sizes[3];
+    TRY(place_read_attribute(classes, "shape", VALUE_INT, 3, sizes, error));
+    *shape = (struct shape){sizes[0], sizes[1], sizes[2]};
+    if (shape->c < 1 || shape->h < 1 || shape->w < 1 || shape->c > MOST_CHANNELS)
+        status = place_error(classes, "shape", error, "%d x %d x %d is no shape of an image",
+                             shape->c, shape->h, shape->w);
+out:
+    return status;
+}
+
+/* `facts` is the caller's to finish, also on error. */
+static enum colonnade_status read_data(struct place file, struct data_facts *facts,
+                                       struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct place group = {.id = H5I_INVALID_HID}, classes = {.id = H5I_INVALID_HID};
+    hsize_t count;
+    TRY(place_open(file, "data", &group, error));
+    TRY(place_read_length(group, "classes", 1, &count, error));
+    if (count == 0) {
+        status = place_error(group, "classes", error, "empty: there has to be a class");
+        goto out;
+    }
+    TRY(memory_allocate(&facts->class_names, (size_t)count, sizeof *facts->class_names,
+                        "the names of classes", error));
+    facts->classes = (int)count;
+    TRY(place_read_texts(group, "classes", (size_t)count, facts->class_names, error));
+    TRY(place_open(group, "classes", &classes, error));
+    TRY(read_shape(classes, &facts->shape, error));
+    const size_t channels = (size_t)facts->shape.c;
+    TRY(memory_allocate(&facts->mean, channels, sizeof *facts->mean, "means", error));
+    TRY(memory_allocate(&facts->std, channels, sizeof *facts->std, "deviations", error));
+    TRY(place_read_attribute(classes, "mean", VALUE_FLOAT, channels, facts->mean, error));
+    TRY(place_read_attribute(classes, "std", VALUE_FLOAT, channels, facts->std, error));
+    TRY(place_read_text(classes, "source", &facts->source, error));
+out:
+    place_close(classes.id);
+    place_close(group.id);
+    return status;
+}
+
+/* The run as its config and its data make it, before anything was trained. A config that is wrong
+ * here is a fault of the file, not of whoever uses it. */
+static enum colonnade_status begin_run(struct place file, struct run **run,
+                                       struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct data_facts facts = {0};
+    struct config *config = NULL;
+    char *text = NULL;
+    struct colonnade_error reason = {.message = ""};
+    TRY(read_data(file, &facts, error));
+    TRY(place_read_text(file, "config", &text, error));
+    status = config_parse(&config, file.path, text, &reason);
+    if (status == COLONNADE_OK)
+        status = run_create(run, config, &facts, &reason);
+    if (status != COLONNADE_OK)
+        status = place_error(file, "config", error, "%s", reason.message);
+out:
+    free(text);
+    data_facts_finish(&facts);
+    return status;
+}
+
+static enum colonnade_status read_status(struct place file, enum run_status *run_status,
+                                         struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    char *name = NULL;
+    int found = 0;
+    TRY(place_read_text(file, "status", &name, error));
+    while (run_status_names[found] && strcmp(run_status_names[found], name) != 0)
+        found++;
+    if (run_status_names[found])
+        *run_status = (enum run_status)found;
+    else
+        status = place_error(file, "status", error, "'%s' is no status of a run", name);
+out:
+    free(name);
+    return status;
+}
+
+static enum colonnade_status read_optimizer(struct place file, struct run *run,
+                                            struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct place group = {.id = H5I_INVALID_HID};
+    const struct optimizer_type *type = run->optimizer->type;
+    char *name = NULL;
+    TRY(place_open(file, "optimizer", &group, error));
+    TRY(place_read_text(group, "name", &name, error));
+    if (strcmp(name, type->name) != 0) {
+        status =
+            place_error(group, "name", error, "'%s', but the config says '%s'", name, type->name);
+        goto out;
+    }
+    TRY(read_progress(group, &run->progress, error));
+    for (int i = 0; i < OPTIMIZER_STATES; i++)
+        if (run->optimizer->states[i])
+            TRY(read_parameters(group, type->states[i], run->graph, run->optimizer->states[i], NULL,
+                                error));
+out:
+    free(name);
+    place_close(group.id);
+    return status;
+}
+
+static enum colonnade_status fill_run(struct place file, struct run *run,
+                                      struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    TRY(read_status(file, &run->status, error));
+    TRY(read_parameters(file, "state_dict", run->graph, run->model->parameters, run->model->buffers,
+                        error));
+    TRY(read_optimizer(file, run, error));
+    TRY(read_metrics(file, &run->metrics, error));
+    if (place_has(file, "evaluation")) {
+        TRY(evaluation_init(&run->evaluation, run->data.classes, error));
+        TRY(read_evaluation(file, &run->evaluation, error));
+        run->evaluated = true;
+    }
+    if (place_has(file, "golden"))
+        TRY(read_golden(file, &run->golden, &run->data, error));
+out:
+    return status;
+}
+
+enum colonnade_status run_load(struct run **loaded, const char *path, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct place file = {path, H5I_INVALID_HID};
+    struct run *run = NULL;
+    struct hdf5_quiet quiet;
+    hdf5_quiet_begin(&quiet);
+    TRY(open_file(&file, error));
+    TRY(check_format(file, error));
+    TRY(begin_run(file, &run, error));
+    TRY(fill_run(file, run, error));
+    *loaded = run;
+    run = NULL;
+out:
+    place_close(file.id);
+    run_destroy(run);
+    hdf5_quiet_end(&quiet);
+    return status;
+}

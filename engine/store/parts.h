@@ -1,0 +1,46 @@
+/* The parts of a run file that are written and read by one table each. */
+#ifndef ENGINE_STORE_PARTS_H
+#define ENGINE_STORE_PARTS_H
+
+#include "engine/store/place.h"
+#include "engine/train/run.h"
+
+enum { FORMAT_VERSION = 1 };
+#define FORMAT_NAME "colonnade-run"
+
+/* A group of one dataset a parameter, NODE.SUFFIX, in PyTorch's shape and order, with a checksum
+ * over all. `parameters` and `buffers` are laid out like the model's arrays of these names; without
+ * buffers (NULL) the group is of the trainable ones alone. Reading wants the same names and shapes,
+ * no more and no less. */
+enum colonnade_status write_parameters(struct place file, const char *group,
+                                       const struct graph *graph, const float *parameters,
+                                       const float *buffers, struct colonnade_error *error);
+enum colonnade_status read_parameters(struct place file, const char *group,
+                                      const struct graph *graph, float *parameters, float *buffers,
+                                      struct colonnade_error *error);
+
+/* /optimizer but for its state arrays: where the run stands, as attributes of the open group. */
+enum colonnade_status write_progress(struct place optimizer, const struct progress *progress,
+                                     struct colonnade_error *error);
+enum colonnade_status read_progress(struct place optimizer, struct progress *progress,
+                                    struct colonnade_error *error);
+
+/* /metrics, a dataset a column. */
+enum colonnade_status write_metrics(struct place file, const struct metrics *metrics,
+                                    struct colonnade_error *error);
+enum colonnade_status read_metrics(struct place file, struct metrics *metrics,
+                                   struct colonnade_error *error);
+
+/* /evaluation/test; `evaluation` is initialised for its classes. */
+enum colonnade_status write_evaluation(struct place file, const struct evaluation *evaluation,
+                                       struct colonnade_error *error);
+enum colonnade_status read_evaluation(struct place file, struct evaluation *evaluation,
+                                      struct colonnade_error *error);
+
+/* /golden, of `data`'s shape and classes. */
+enum colonnade_status write_golden(struct place file, const struct golden *golden,
+                                   const struct data_facts *data, struct colonnade_error *error);
+enum colonnade_status read_golden(struct place file, struct golden *golden,
+                                  const struct data_facts *data, struct colonnade_error *error);
+
+#endif

@@ -1,0 +1,197 @@
+/* A run into its file. The HDF5 file is put together in memory and written by file_replace(): HDF5
+ * never meets a full disk, and nobody a file half written. That takes its size twice for a moment.
+ */
+#include "engine/base/memory.h"
+#include "engine/store/parts.h"
+#include "engine/store/store.h"
+
+#ifdef WITH_OPENBLAS
+#include <cblas.h>
+#endif
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+enum { IMAGE_INCREMENT = 4 << 20 }; /* bytes that an image grows by */
+
+/* HDF5 looks for a file of the image's name: here there cannot be any. */
+static const char image_name[] = "/dev/null/run";
+
+/* How a reader finds the draws of a run again, for resuming needs nothing kept. */
+static const char random_note[] =
+    "counter-based (Philox4x32-10): a draw is a function of the run's seed, its purpose, the epoch "
+    "or step, and the sample; there is no state";
+
+struct machine {
+    char text[256];
+};
+
+/* The processor's name as Linux gives it, then the architecture. */
+static struct machine describe_machine(void)
+{
+    struct machine machine = {""};
+    char line[192], name[160] = "unknown processor";
+    struct utsname system;
+    FILE *file = fopen("/proc/cpuinfo", "r");
+    while (file && fgets(line, sizeof line, file))
+        if (sscanf(line, "model name : %159[^\n]", name) == 1)
+            break;
+    if (file)
+        fclose(file);
+    snprintf(machine.text, sizeof machine.text, "%s, %.64s", name,
+             uname(&system) == 0 ? system.machine : "unknown architecture");
+    return machine;
+}
+
+static enum colonnade_status write_machine(struct place file, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const struct machine machine = describe_machine();
+#ifdef WITH_OPENBLAS
+    const char *blas = openblas_get_config(), *kernel = openblas_get_corename();
+#else
+    const char *blas = "a library with the cblas interface", *kernel = "unknown";
+#endif
+    TRY(place_write_text(file, "machine", machine.text, error));
+    TRY(place_write_text(file, "blas", blas, error));
+    TRY(place_write_text(file, "blas_kernel", kernel, error));
+out:
+    return status;
+}
+
+static enum colonnade_status write_root(struct place file, const struct run *run,
+                                        struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const int version = FORMAT_VERSION;
+    char *config = NULL;
+    TRY(config_print(run->config, &config, error));
+    TRY(place_write_text(file, "format", FORMAT_NAME, error));
+    TRY(place_write_attribute(file, "format_version", VALUE_INT, 0, &version, error));
+    TRY(place_write_text(file, "colonnade_version", COLONNADE_VERSION, error));
+    TRY(place_write_text(file, "config", config, error));
+    TRY(place_write_attribute(file, "seed", VALUE_UINT64, 0, &run->settings.seed, error));
+    TRY(place_write_text(file, "status", run_status_names[run->status], error));
+    TRY(write_machine(file, error));
+out:
+    free(config);
+    return status;
+}
+
+static enum colonnade_status write_data(struct place file, const struct data_facts *data,
+                                        struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct place group = {.id = H5I_INVALID_HID}, classes = {.id = H5I_INVALID_HID};
+    const int shape[] = {data->shape.c, data->shape.h, data->shape.w};
+    const size_t channels = (size_t)data->shape.c;
+    TRY(place_create_group(file, "data", &group, error));
+    TRY(place_write_texts(group, "classes", (size_t)data->classes, data->class_names, error));
+    TRY(place_open(group, "classes", &classes, error));
+    TRY(place_write_attribute(classes, "mean", VALUE_FLOAT, channels, data->mean, error));
+    TRY(place_write_attribute(classes, "std", VALUE_FLOAT, channels, data->std, error));
+    TRY(place_write_attribute(classes, "shape", VALUE_INT, 3, shape, error));
+    TRY(place_write_text(classes, "source", data->source, error));
+out:
+    place_close(classes.id);
+    place_close(group.id);
+    return status;
+}
+
+static enum colonnade_status write_optimizer(struct place file, const struct run *run,
+                                             struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct place group = {.id = H5I_INVALID_HID};
+    const struct optimizer_type *type = run->optimizer->type;
+    TRY(place_create_group(file, "optimizer", &group, error));
+    TRY(place_write_text(group, "name", type->name, error));
+    TRY(write_progress(group, &run->progress, error));
+    TRY(place_write_text(group, "random", random_note, error));
+    for (int i = 0; i < OPTIMIZER_STATES; i++)
+        if (run->optimizer->states[i])
+            TRY(write_parameters(group, type->states[i], run->graph, run->optimizer->states[i],
+                                 NULL, error));
+out:
+    place_close(group.id);
+    return status;
+}
+
+static enum colonnade_status write_run(struct place file, const struct run *run,
+                                       struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    TRY(write_root(file, run, error));
+    TRY(write_parameters(file, "state_dict", run->graph, run->model->parameters,
+                         run->model->buffers, error));
+    TRY(write_optimizer(file, run, error));
+    TRY(write_metrics(file, &run->metrics, error));
+    TRY(write_data(file, &run->data, error));
+    if (run->evaluated)
+        TRY(write_evaluation(file, &run->evaluation, error));
+    if (run->golden.n > 0)
+        TRY(write_golden(file, &run->golden, &run->data, error));
+out:
+    return status;
+}
+
+/* A new file in memory, in the oldest form that can hold it: then every HDF5 reads it. */
+static enum colonnade_status create_image(struct place *file, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+    if (access < 0 || H5Pset_fapl_core(access, IMAGE_INCREMENT, false) < 0 ||
+        H5Pset_libver_bounds(access, H5F_LIBVER_EARLIEST, H5F_LIBVER_LATEST) < 0 ||
+        H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) < 0 ||
+        (file->id = H5Fcreate(image_name, H5F_ACC_TRUNC, H5P_DEFAULT, access)) < 0)
+        RAISE(COLONNADE_FAILURE, "%s: HDF5 cannot make a file in memory", file->path);
+out:
+    place_close(access);
+    return status;
+}
+
+static enum colonnade_status copy_image(struct place file, void **bytes, size_t *count,
+                                        struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const ssize_t size =
+        H5Fflush(file.id, H5F_SCOPE_GLOBAL) < 0 ? -1 : H5Fget_file_image(file.id, NULL, 0);
+    if (size < 0)
+        RAISE(COLONNADE_FAILURE, "%s: HDF5 cannot finish the file in memory", file.path);
+    TRY(memory_allocate(bytes, (size_t)size, 1, "a run file", error));
+    *count = (size_t)size;
+    if (H5Fget_file_image(file.id, *bytes, *count) != size)
+        RAISE(COLONNADE_FAILURE, "%s: HDF5 cannot hand out the file in memory", file.path);
+out:
+    return status;
+}
+
+static enum colonnade_status make_image(const struct run *run, const char *path, void **bytes,
+                                        size_t *count, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct place file = {path, H5I_INVALID_HID};
+    struct hdf5_quiet quiet;
+    hdf5_quiet_begin(&quiet);
+    TRY(create_image(&file, error));
+    TRY(write_run(file, run, error));
+    TRY(copy_image(file, bytes, count, error));
+out:
+    place_close(file.id);
+    hdf5_quiet_end(&quiet);
+    return status;
+}
+
+enum colonnade_status run_save(const struct run *run, const char *path,
+                               struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    void *bytes = NULL;
+    size_t count = 0;
+    TRY(make_image(run, path, &bytes, &count, error));
+    TRY(file_replace(path, bytes, count, error));
+out:
+    free(bytes);
+    return status;
+}
