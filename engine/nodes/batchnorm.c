@@ -162,7 +162,7 @@ static void backward(const struct node *node, const struct tile *tile)
 
 static const struct node_example examples[] = {
     {{5, 4, 3}, "", 1},
-    {{18, 1, 1}, "momentum = 0.3\neps = 1e-3", 1},
+    {{18, 3, 2}, "momentum = 0.3\neps = 1e-3", 1},
     {{0}, NULL, 0},
 };
 
