@@ -64,8 +64,6 @@ double schedule_lr(const struct settings *settings, long step, size_t batches_an
 {
     double an_epoch = (double)batches_an_epoch;
     double total = settings->epochs * an_epoch;
-    if (settings->max_steps && (double)settings->max_steps < total)
-        total = (double)settings->max_steps;
     double warmup = round(settings->warmup * an_epoch);
     double s = (double)step;
     double ramp = s < warmup ? (s + 1) / warmup : 1;

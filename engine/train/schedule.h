@@ -1,10 +1,11 @@
 /* Learning rate schedules: a row each in schedule_types[].
  *
- * The rate of step s (from 0) of a run of T steps, B steps an epoch, W = warmup * B rounded:
+ * The rate of step s (from 0), with B steps an epoch, T = epochs * B, W = warmup * B rounded:
  *
  *   lr * ramp(s) * shape(s)    ramp = (s + 1) / W for s < W, else 1
  *
- * T is epochs * B, or max_steps where that is less. Shapes with t = max(s - W, 0) and N = T - W:
+ * max_steps only cuts a run short, so that going on without it gives what would have been. Shapes,
+ * with t = max(s - W, 0) and N = T - W:
  *
  *   constant  1
  *   step      gamma ^ floor(s / (step_epochs * B)): torch StepLR, called once an epoch. It counts

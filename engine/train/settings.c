@@ -50,7 +50,8 @@ const struct key train_keys[] = {
      FIELD(max_steps),
      .fallback = "0",
      .maximum = INFINITY,
-     .help = "ends training after so many mini-batches, and schedules with it; 0: no limit"},
+     .help = "ends training after so many mini-batches; schedules go by epochs all the same; 0: no "
+             "limit"},
     {.name = "batch",
      .kind = KEY_INTEGER,
      FIELD(batch),
