@@ -10,6 +10,9 @@
     X(avgpool)                                                                                     \
     X(globalavgpool)                                                                               \
     X(batchnorm)                                                                                   \
+    X(groupnorm)                                                                                   \
+    X(layernorm)                                                                                   \
+    X(lrn)                                                                                         \
     X(relu)                                                                                        \
     X(relu6)                                                                                       \
     X(leaky_relu)                                                                                  \
@@ -19,6 +22,8 @@
     X(gelu)                                                                                        \
     X(silu)                                                                                        \
     X(hardswish)                                                                                   \
+    X(prelu)                                                                                       \
+    X(softmax)                                                                                     \
     X(dropout)                                                                                     \
     X(add)                                                                                         \
     X(concat)                                                                                      \
