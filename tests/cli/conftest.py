@@ -50,19 +50,22 @@ class Program:
     def __init__(self, path, folder):
         self.path = path
         self.folder = folder
+        # Tests share their cores with others: threads that wait must not keep one busy.
+        self.environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
 
     def config(self, name="small.ini", text=CONFIG, output="small.h5"):
         path = self.folder / name
         path.write_text(text.format(output=output))
         return path.name
 
-    def start(self, *arguments, **keywords):
+    def start(self, *arguments):
         return subprocess.Popen([self.path, *map(str, arguments)], cwd=self.folder, text=True,
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, **keywords)
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                env=self.environment)
 
-    def run(self, *arguments, status=0, **keywords):
+    def run(self, *arguments, status=0, env=None):
         result = subprocess.run([self.path, *map(str, arguments)], cwd=self.folder, text=True,
-                                capture_output=True, timeout=120, **keywords)
+                                capture_output=True, timeout=120, env=env or self.environment)
         assert result.returncode == status, result.stdout + result.stderr
         return result
 

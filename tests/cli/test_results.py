@@ -96,12 +96,18 @@ def test_verify_recomputes_to_the_last_bit_here(trained):
     assert "ok" in text and "last bit" in text
 
 
+def test_verify_finds_other_outputs(trained):
+    with h5py.File(trained.folder / "small.h5", "r+") as file:
+        logits = file["golden/logits"]
+        logits[0, 0] = logits[0, 0] + 1
+    assert "logit 0 is" in trained.run("verify", "small.h5", status=1).stderr
+
+
 def test_verify_finds_a_changed_weight(trained):
     with h5py.File(trained.folder / "small.h5", "r+") as file:
         bias = file["state_dict/fc1.bias"]
         bias[0] = bias[0] + 1
-    result = trained.run("verify", "small.h5", status=1)
-    assert "logit" in result.stderr
+    assert "state_dict" in trained.run("verify", "small.h5", status=1).stderr
 
 
 def test_report_writes_one_page(trained):

@@ -35,13 +35,13 @@ def test_events_have_the_keys_of_the_contract(program):
         assert event["epoch"] == number
         for key in ["train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr",
                     "images_per_second"]:
-            assert isinstance(event[key], float), key
+            assert isinstance(event[key], (int, float)), key
     done = events[-1]
     assert done["run"] == "small.h5"
     assert done["epochs"] == 2
     assert done["steps"] == 2 * 192 // 32
     for key in ["test_loss", "test_accuracy", "seconds"]:
-        assert isinstance(done[key], float), key
+        assert isinstance(done[key], (int, float)), key
     assert status_of(program.folder / "small.h5") == "complete"
 
 
@@ -67,7 +67,7 @@ def test_a_terminal_gets_a_bar(program):
     ours, theirs = pty.openpty()
     process = subprocess.Popen([program.path, "train", program.config(), "--set",
                                 "train.epochs=40"], cwd=program.folder, stderr=theirs,
-                               stdout=subprocess.PIPE, env={**os.environ, "TERM": "xterm"})
+                               stdout=subprocess.PIPE, env={**program.environment, "TERM": "xterm"})
     os.close(theirs)
     seen = b""
     while True:
@@ -172,7 +172,7 @@ def test_resume_under_another_config_names_the_keys(trained):
 @pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_goes_on_to_the_same_weights(program, number, status):
     name = program.config()
-    settings = ["--set", "data.count=8192", "--set", "train.epochs=12"]
+    settings = ["--set", "data.count=4096", "--set", "train.epochs=8"]
     program.run("train", name, *settings, "--out", "whole.h5", "--quiet")
     process = program.start("train", name, *settings, "--json")
     first = process.stdout.readline()
