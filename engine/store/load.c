@@ -12,8 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* What is no file, or not of HDF5, is said in plainer words than HDF5 has. */
-static enum colonnade_status check_signature(const char *path, struct colonnade_error *error)
+/* What is no file, not of HDF5, or damaged on its way is said in plainer words than HDF5 has. */
+static enum colonnade_status check_file(const char *path, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     struct stat state;
@@ -24,6 +24,7 @@ static enum colonnade_status check_signature(const char *path, struct colonnade_
         RAISE(COLONNADE_FAILURE, "%s: cannot open: not a regular file", path);
     if (H5Fis_hdf5(path) <= 0)
         RAISE(COLONNADE_FAILURE, "%s: not a Colonnade run file: not HDF5", path);
+    TRY(seal_check(path, error));
 out:
     if (descriptor >= 0)
         close(descriptor);
@@ -34,7 +35,7 @@ static enum colonnade_status open_file(struct place *file, struct colonnade_erro
 {
     enum colonnade_status status = COLONNADE_OK;
     hid_t access = H5I_INVALID_HID;
-    TRY(check_signature(file->path, error));
+    TRY(check_file(file->path, error));
     access = H5Pcreate(H5P_FILE_ACCESS);
     if (access < 0 || H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) < 0 ||
         H5Pset_file_locking(access, true, true) < 0)

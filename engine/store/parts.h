@@ -1,11 +1,11 @@
-/* The parts of a run file that are written and read by one table each. */
+/* The parts of a run file, each with its writer and its reader. */
 #ifndef ENGINE_STORE_PARTS_H
 #define ENGINE_STORE_PARTS_H
 
 #include "engine/store/place.h"
 #include "engine/train/run.h"
 
-enum { FORMAT_VERSION = 1 };
+enum { FORMAT_VERSION = 1, SEAL_BYTES = 16 };
 #define FORMAT_NAME "colonnade-run"
 
 /* A group of one dataset a parameter, NODE.SUFFIX, in PyTorch's shape and order, with a checksum
@@ -42,5 +42,10 @@ enum colonnade_status write_golden(struct place file, const struct golden *golde
                                    const struct data_facts *data, struct colonnade_error *error);
 enum colonnade_status read_golden(struct place file, struct golden *golden,
                                   const struct data_facts *data, struct colonnade_error *error);
+
+/* What a file of these bytes ends with. */
+void seal_make(const void *bytes, size_t count, char seal[SEAL_BYTES]);
+/* Raises where the file has a seal and it is wrong. */
+enum colonnade_status seal_check(const char *path, struct colonnade_error *error);
 
 #endif

@@ -151,7 +151,8 @@ out:
     return status;
 }
 
-static enum colonnade_status copy_image(struct place file, void **bytes, size_t *count,
+/* The file's bytes and their seal. */
+static enum colonnade_status copy_image(struct place file, unsigned char **bytes, size_t *count,
                                         struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
@@ -159,16 +160,19 @@ static enum colonnade_status copy_image(struct place file, void **bytes, size_t 
         H5Fflush(file.id, H5F_SCOPE_GLOBAL) < 0 ? -1 : H5Fget_file_image(file.id, NULL, 0);
     if (size < 0)
         RAISE(COLONNADE_FAILURE, "%s: HDF5 cannot finish the file in memory", file.path);
-    TRY(memory_allocate(bytes, (size_t)size, 1, "a run file", error));
-    *count = (size_t)size;
-    if (H5Fget_file_image(file.id, *bytes, *count) != size)
+    const size_t image = (size_t)size;
+    TRY(memory_allocate(bytes, size_add(image, SEAL_BYTES), 1, "a run file", error));
+    if (H5Fget_file_image(file.id, *bytes, image) != size)
         RAISE(COLONNADE_FAILURE, "%s: HDF5 cannot hand out the file in memory", file.path);
+    seal_make(*bytes, image, (char *)*bytes + image);
+    *count = image + SEAL_BYTES;
 out:
     return status;
 }
 
-static enum colonnade_status make_image(const struct run *run, const char *path, void **bytes,
-                                        size_t *count, struct colonnade_error *error)
+static enum colonnade_status make_image(const struct run *run, const char *path,
+                                        unsigned char **bytes, size_t *count,
+                                        struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     struct place file = {path, H5I_INVALID_HID};
@@ -187,7 +191,7 @@ enum colonnade_status run_save(const struct run *run, const char *path,
                                struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
-    void *bytes = NULL;
+    unsigned char *bytes = NULL;
     size_t count = 0;
     TRY(make_image(run, path, &bytes, &count, error));
     TRY(file_replace(path, bytes, count, error));

@@ -18,7 +18,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { CLASSES = 3, CHANNELS = 2, HEIGHT = 6, WIDTH = 5, GOLDEN = 2, EPOCHS = 3, STEPS = 2500 };
+enum {
+    CLASSES = 3,
+    CHANNELS = 2,
+    HEIGHT = 6,
+    WIDTH = 5,
+    GOLDEN = 2,
+    EPOCHS = 3,
+    STEPS = 2500,
+    SEAL = 16
+};
 
 static const char config_text[] = "[run]\nseed = 18446744073709551615\noutput = made-up.h5\n"
                                   "[data]\nsource = synthetic\n"
@@ -468,18 +477,17 @@ Test(store, a_config_that_does_not_parse_is_refused)
 
 Test(store, a_truncated_file_is_refused_wherever_it_ends)
 {
-    enum { FIRST = 2100, STRIDE = 611 };
-    const char *path = in_folder("run.h5"), *part = in_folder("part.h5");
+    enum { LAST = 2100, STRIDE = 127 }; /* every length up to LAST bytes */
+    const char *path = in_folder("run.h5");
     struct run *run = make_run();
+    struct stat state;
     save(run, path);
-    const struct bytes whole = read_bytes(path);
-    for (size_t length = 0; length < whole.count; length += length < FIRST ? 1 : STRIDE) {
-        write_bytes(part, whole.data, length);
-        refuse(part, "");
+    cr_assert_eq(stat(path, &state), 0);
+    for (off_t length = state.st_size - SEAL - 1; length >= 0;
+         length -= length > LAST ? STRIDE : 1) {
+        cr_assert_eq(truncate(path, length), 0);
+        refuse(path, "");
     }
-    write_bytes(part, whole.data, whole.count - 1);
-    refuse(part, "");
-    free(whole.data);
     run_destroy(run);
 }
 
@@ -641,6 +649,17 @@ Test(store, a_length_beyond_the_file_is_refused)
     run_destroy(run);
 }
 
+/* In place. */
+static void flip_bit(const char *path, off_t offset)
+{
+    const int file = open(path, O_RDWR);
+    unsigned char byte;
+    cr_assert_eq(pread(file, &byte, 1, offset), 1);
+    byte ^= 0x04;
+    cr_assert_eq(pwrite(file, &byte, 1, offset), 1);
+    close(file);
+}
+
 Test(store, a_changed_weight_is_found_by_the_checksum)
 {
     static const char *const sets[] = {"/state_dict/fc1.weight", "/state_dict/norm1.running_var",
@@ -655,12 +674,32 @@ Test(store, a_changed_weight_is_found_by_the_checksum)
         const haddr_t offset = H5Dget_offset(set);
         H5Dclose(set);
         H5Fclose(file);
-        struct bytes bytes = read_bytes(path);
-        bytes.data[offset + 1] ^= 0x10;
-        write_bytes(path, bytes.data, bytes.count);
-        free(bytes.data);
-        refuse(path, "CRC-32");
+        struct stat state;
+        cr_assert_eq(stat(path, &state), 0);
+        cr_assert_eq(truncate(path, state.st_size - SEAL), 0);
+        flip_bit(path, (off_t)offset + 1);
+        refuse(path, "attribute crc32");
     }
+    run_destroy(run);
+}
+
+Test(store, a_flipped_bit_is_refused_wherever_it_is)
+{
+    enum { STRIDE = 331 };
+    const char *path = in_folder("run.h5");
+    struct run *run = make_run();
+    struct stat state;
+    save(run, path);
+    cr_assert_eq(stat(path, &state), 0);
+    for (off_t offset = 8; offset < state.st_size - SEAL; offset += STRIDE) {
+        flip_bit(path, offset);
+        refuse(path, "CRC-32");
+        flip_bit(path, offset);
+    }
+    flip_bit(path, state.st_size - 1);
+    refuse(path, "CRC-32");
+    flip_bit(path, state.st_size - 1);
+    run_destroy(load(path));
     run_destroy(run);
 }
 
