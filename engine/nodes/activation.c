@@ -65,6 +65,7 @@ static void plan(const struct node *node, struct node_plan *plan)
     plan->needs_output = !plan->needs_input && kind != ACTIVATION_NONE;
     plan->forward_in_place = !plan->needs_input;
     plan->backward_in_place = true;
+    plan->needs_dx = true;
     plan->accumulates = has_bias(node);
 }
 

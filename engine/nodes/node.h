@@ -85,6 +85,7 @@ struct node_plan {
     bool forward_in_place;   /* y may be x[0] */
     bool backward_in_place;  /* dx[0] may be dy */
     bool passes_gradient;    /* every dx is dy: the plan may let them share memory */
+    bool needs_dx;           /* backward writes dx[0] even where nobody wants it */
     bool accumulates;        /* backward leaves parameter gradients, tile after tile */
     int weight_tiles;        /* > 0: backward_weights makes the parameter gradients instead */
 };

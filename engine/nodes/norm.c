@@ -91,6 +91,7 @@ static void plan_statistics(struct node_plan *plan, size_t pairs)
     plan->saved = 2 * pairs * sizeof(float);
     plan->scratch = 2 * pairs;
     plan->needs_input = true;
+    plan->needs_dx = true;
     plan->accumulates = true;
 }
 

@@ -30,6 +30,7 @@ static void plan(const struct node *node, struct node_plan *plan)
 {
     plan->needs_input = true;
     plan->backward_in_place = true;
+    plan->needs_dx = true;
     plan->accumulates = true;
 }
 

@@ -208,6 +208,11 @@ static struct uses uses_of(const struct plan *plan, const struct step *step)
     return uses;
 }
 
+static bool writes_dx(const struct plan *plan, const struct step *step, int input)
+{
+    return plan->nodes[input]->has_gradient || plan->wants[step->node].needs_dx;
+}
+
 static void touch_step(struct placer *p, int index)
 {
     const struct plan *plan = p->plan;
@@ -220,7 +225,7 @@ static void touch_step(struct placer *p, int index)
         size_t bytes = value_bytes(plan, node->inputs[i]);
         if (uses.x)
             touch(p, p->value + node->inputs[i], index, whole, bytes);
-        if (uses.dx && plan->nodes[node->inputs[i]]->has_gradient)
+        if (uses.dx && writes_dx(plan, step, node->inputs[i]))
             touch(p, p->gradient + node->inputs[i], index, false, bytes);
     }
     if (uses.y)
@@ -348,8 +353,8 @@ static void bind_step(struct placer *p, int index)
         int input = node->inputs[i];
         size_t bytes = value_bytes(plan, input);
         step->x[i] = place_of(p, uses.x, p->value + input, bytes);
-        step->dx[i] = place_of(p, uses.dx && plan->nodes[input]->has_gradient,
-                               p->gradient + input, bytes);
+        step->dx[i] =
+            place_of(p, uses.dx && writes_dx(plan, step, input), p->gradient + input, bytes);
     }
     size_t bytes = value_bytes(plan, step->node);
     step->y = place_of(p, uses.y, p->value + step->node, bytes);

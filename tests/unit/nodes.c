@@ -34,7 +34,7 @@ struct trial {
     double *partials;
     struct batch batch;
     uint32_t samples[IMAGES];
-    bool accumulate_dx;
+    bool accumulate_dx, no_dx;
 };
 
 static struct graph *make_graph(const struct node_type *type, const struct node_example *example)
@@ -85,7 +85,7 @@ static struct tile tile_of(struct trial *t, int first, int n)
     for (int i = 0; i < node->input_count; i++) {
         size_t in = shape_size(node->sources[i]->out);
         tile.x[i] = t->x[i] + (size_t)first * in;
-        tile.dx[i] = t->dx[i] + (size_t)first * in;
+        tile.dx[i] = t->no_dx ? NULL : t->dx[i] + (size_t)first * in;
         tile.accumulate[i] = t->accumulate_dx;
     }
     return tile;
@@ -228,6 +228,21 @@ static void check_accumulation(struct trial *t)
     }
 }
 
+/* On the data itself nobody wants dx; the parameters' gradients are the same. */
+static void check_without_dx(struct trial *t)
+{
+    size_t count = t->graph->parameter_length;
+    float *before = guarded_floats(count);
+    memcpy(before, t->gradients, count * sizeof *before);
+    t->no_dx = true;
+    loss(t);
+    backward(t);
+    t->no_dx = false;
+    cr_assert_arr_eq(t->gradients, before, count * sizeof *before,
+                     "%s: gradients change where dx is not wanted", t->node->type->name);
+    guarded_free(before);
+}
+
 static void check_node(const struct graph *graph, const struct node *node,
                        const struct kernels *kernels)
 {
@@ -262,6 +277,8 @@ static void check_node(const struct graph *graph, const struct node *node,
             check(&t, node->parameters[i].suffix, t.model->parameters + node->parameters[i].offset,
                   t.gradients + node->parameters[i].offset, node->parameters[i].count);
     check_accumulation(&t);
+    if (!wants.needs_dx)
+        check_without_dx(&t);
     for (int i = 0; i < node->input_count; i++) {
         guarded_free(t.x[i]);
         guarded_free(t.dx[i]);
