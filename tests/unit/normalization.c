@@ -565,6 +565,53 @@ Test(normalization, layernorm_matches_the_reference)
     }
 }
 
+/* Sums, in every layout, of one input at `shift` floats past a vector's boundary. */
+static void sums_at(const struct kernels *k, const struct sweep *s, size_t shift, float *results)
+{
+    const size_t c = (size_t)s->extent.c, sets = (size_t)(s->n * s->extent.hw);
+    float *x = guarded_floats(s->elements + 16), *dy = guarded_floats(s->elements + 16);
+    float *weight = random_floats(c, 37), *bias = random_floats(c, 38);
+    double *mean = guarded_doubles(c), *m2 = guarded_doubles(c);
+    fill_random(x + shift, s->elements, 35);
+    fill_random(dy + 16 - shift, s->elements, 36);
+    k->moments(s->extent, s->n, x + shift, mean, m2);
+    for (size_t j = 0; j < c; j++) {
+        results[j] = (float)mean[j];
+        results[c + j] = (float)m2[j];
+    }
+    float *statistics = results + 4 * c, *y = statistics + 2 * sets, *dx = y + s->elements;
+    k->layernorm_forward(s->extent, s->n, 1e-5f, x + shift, weight, bias, y, statistics);
+    k->layernorm_backward(s->extent, s->n, x + shift, dy + 16 - shift, weight, statistics, false,
+                          dx, results + 2 * c, results + 3 * c);
+    guarded_free(x);
+    guarded_free(dy);
+    guarded_free(weight);
+    guarded_free(bias);
+    guarded_free(mean);
+    guarded_free(m2);
+}
+
+/* Where arrays begin in memory is no part of the input. */
+Test(normalization, alignment_changes_no_bit)
+{
+    FOR_EACH_KERNELS(k)
+    FOR_EACH_SHAPE(s, 4000)
+    {
+        const size_t sets = (size_t)(s.n * s.extent.hw);
+        const size_t size = 4 * (size_t)s.extent.c + 2 * sets + 2 * s.elements;
+        float *want = guarded_floats(size), *got = guarded_floats(size);
+        sums_at(k, &s, 0, want);
+        for (size_t shift = 1; shift < 16; shift += 2) {
+            memset(got, 0, size * sizeof *got);
+            sums_at(k, &s, shift, got);
+            for (size_t i = 0; i < size; i++)
+                assert_within("result", k, &s, i, (double)got[i], (double)want[i], 0);
+        }
+        guarded_free(want);
+        guarded_free(got);
+    }
+}
+
 struct response {
     int size;
     float alpha, beta, k;
