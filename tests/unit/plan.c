@@ -1,0 +1,185 @@
+/* The plan's promises: the same bits on any number of threads, nothing allocated in a step. Whole
+ * configs of the project, steps of training as the trainer makes them. */
+#include "engine/base/memory.h"
+#include "engine/data/dataset.h"
+#include "engine/plan/plan.h"
+#include "engine/train/optimizer.h"
+
+#include <criterion/criterion.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Every allocation of the process is counted: the C library's own functions stand behind these. A
+ * sanitizer brings its own, so there only the bits are tested. */
+#if defined(__SANITIZE_ADDRESS__)
+#define COUNTS_ALLOCATIONS 0
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define COUNTS_ALLOCATIONS 0
+#endif
+#endif
+#ifndef COUNTS_ALLOCATIONS
+#define COUNTS_ALLOCATIONS 1
+#endif
+
+static atomic_long allocations;
+
+#if COUNTS_ALLOCATIONS
+extern void *__libc_malloc(size_t size);
+extern void *__libc_calloc(size_t count, size_t size);
+extern void *__libc_realloc(void *block, size_t size);
+extern void *__libc_memalign(size_t alignment, size_t size);
+
+void *malloc(size_t size)
+{
+    atomic_fetch_add(&allocations, 1);
+    return __libc_malloc(size);
+}
+
+void *calloc(size_t count, size_t size)
+{
+    atomic_fetch_add(&allocations, 1);
+    return __libc_calloc(count, size);
+}
+
+void *realloc(void *block, size_t size)
+{
+    atomic_fetch_add(&allocations, 1);
+    return __libc_realloc(block, size);
+}
+
+void *aligned_alloc(size_t alignment, size_t size)
+{
+    atomic_fetch_add(&allocations, 1);
+    return __libc_memalign(alignment, size);
+}
+#endif
+
+struct training {
+    struct config *config;
+    struct dataset *data;
+    struct graph *graph;
+    struct model *model;
+    struct plan *plan;
+    struct optimizer *optimizer;
+    struct sampler *sampler;
+    float *gradients;
+    int threads;
+};
+
+static struct training start(const char *name, int batch, int threads)
+{
+    struct training t = {.threads = threads};
+    struct colonnade_error error = {0};
+    char path[512];
+    snprintf(path, sizeof path, SOURCE_ROOT "/configs/bench/%s.ini", name);
+    cr_assert_eq(config_load(&t.config, path, &error), 0, "%s", error.message);
+    cr_assert_eq(config_override(t.config, "data.count=40", &error), 0);
+    cr_assert_eq(dataset_open(&t.data, t.config, 7, true, &error), 0, "%s", error.message);
+    struct shape shape = {t.data->c, t.data->h, t.data->w};
+    cr_assert_eq(graph_create(&t.graph, t.config, shape, t.data->classes, &error), 0, "%s",
+                 error.message);
+    cr_assert_eq(model_create(&t.model, t.graph, 7, &error), 0);
+    cr_assert_eq(plan_create(&t.plan, t.graph, PLAN_TRAINING, batch, threads, &error), 0, "%s",
+                 error.message);
+    cr_assert_eq(optimizer_create(&t.optimizer, 0, t.graph->parameter_length, &error), 0);
+    cr_assert_eq(sampler_create(&t.sampler, t.data, PART_TRAINING, batch, &error), 0);
+    cr_assert_eq(memory_allocate(&t.gradients, t.graph->parameter_length, sizeof(float), "", NULL),
+                 0);
+    sampler_begin(t.sampler, 1);
+    return t;
+}
+
+static void step(struct training *t, int index)
+{
+    struct plan_options options = {.seed = 7, .step = (uint32_t)index};
+    struct optimizer_settings settings = {.lr = 0.02, .momentum = 0.9};
+    const struct batch *batch = sampler_batch(t->sampler, (size_t)index);
+    plan_run(t->plan, t->model, batch, &options, t->gradients);
+    optimizer_step(t->optimizer, &settings, 0.0, index + 1, t->threads, t->gradients,
+                   t->model->parameters);
+}
+
+static void stop(struct training *t)
+{
+    free(t->gradients);
+    sampler_destroy(t->sampler);
+    optimizer_destroy(t->optimizer);
+    plan_destroy(t->plan);
+    model_destroy(t->model);
+    graph_destroy(t->graph);
+    dataset_destroy(t->data);
+    config_destroy(t->config);
+}
+
+static void check_bits(const char *name, int batch)
+{
+    static const int threads[] = {1, 2, 3, 7};
+    struct training one = start(name, batch, threads[0]);
+    step(&one, 0);
+    step(&one, 1);
+    for (size_t i = 1; i < sizeof threads / sizeof threads[0]; i++) {
+        struct training more = start(name, batch, threads[i]);
+        step(&more, 0);
+        step(&more, 1);
+        cr_assert_arr_eq(more.model->parameters, one.model->parameters,
+                         one.graph->parameter_length * sizeof(float),
+                         "%s: weights differ between 1 and %d threads", name, threads[i]);
+        cr_assert_arr_eq(more.model->buffers, one.model->buffers,
+                         one.graph->buffer_length * sizeof(float),
+                         "%s: statistics differ between 1 and %d threads", name, threads[i]);
+        stop(&more);
+    }
+    stop(&one);
+}
+
+Test(plan, lenet5_has_the_same_bits_on_1_2_3_and_7_threads)
+{
+    check_bits("lenet5", 27); /* the second mini-batch is short */
+}
+
+Test(plan, typical_has_the_same_bits_on_1_2_3_and_7_threads)
+{
+    check_bits("typical", 27);
+}
+
+Test(plan, resnet18_cifar_has_the_same_bits_on_1_2_3_and_7_threads, .timeout = 300)
+{
+    check_bits("resnet18-cifar", 11);
+}
+
+static void check_allocations(const char *name, int batch)
+{
+    if (!COUNTS_ALLOCATIONS)
+        cr_skip_test("a sanitizer counts its own allocations");
+    struct training t = start(name, batch, 2);
+    step(&t, 0); /* threads and OpenBLAS's buffers come to be */
+    long before = atomic_load(&allocations);
+    step(&t, 1);
+    step(&t, 2);
+    cr_assert_eq(atomic_load(&allocations), before, "%s: %ld allocations in two steps", name,
+                 atomic_load(&allocations) - before);
+    stop(&t);
+}
+
+Test(plan, a_step_of_lenet5_allocates_nothing)
+{
+    check_allocations("lenet5", 13);
+}
+
+Test(plan, a_step_of_resnet18_cifar_allocates_nothing)
+{
+    check_allocations("resnet18-cifar", 13);
+}
+
+Test(plan, allocations_are_counted)
+{
+    if (!COUNTS_ALLOCATIONS)
+        cr_skip_test("a sanitizer counts its own allocations");
+    long before = atomic_load(&allocations);
+    void *volatile block = malloc(1);
+    free(block);
+    cr_assert_gt(atomic_load(&allocations), before);
+}
