@@ -316,30 +316,38 @@ Test(optimizer, clipping_scales_down_and_never_up)
 
 /* --- whole runs --- */
 
+#define DATA                                                                                       \
+    "[data]\nsource = synthetic\nshape = 1x8x8\nclasses = 7\ncount = 150\nvalidation = 0.2\n"
 #define NETWORK                                                                                    \
-    "[data]\nsource = synthetic\nshape = 1x8x8\nclasses = 7\ncount = 150\nvalidation = 0.2\n"      \
-    "[conv1]\ntype = conv\nfilters = 5\nkernel = 3\nactivation = relu\n"                           \
-    "[bn1]\ntype = batchnorm\n[pool1]\ntype = maxpool\nkernel = 2\n"                               \
-    "[drop1]\ntype = dropout\nrate = 0.2\n[fc1]\ntype = dense\nunits = classes\n"
+    DATA "[conv1]\ntype = conv\nfilters = 5\nkernel = 3\nactivation = relu\n"                      \
+         "[bn1]\ntype = batchnorm\n[pool1]\ntype = maxpool\nkernel = 2\n"                          \
+         "[drop1]\ntype = dropout\nrate = 0.2\n[fc1]\ntype = dense\nunits = classes\n"
+/* Computes the same in training as in inference. */
+#define PLAIN_NETWORK DATA "[fc1]\ntype = dense\nunits = classes\n"
 
 struct experiment {
     struct run *run;
     struct dataset *data;
 };
 
-static struct experiment open_experiment(const char *keys)
+static struct experiment open_network(const char *keys, const char *network)
 {
     struct experiment made = {0};
     struct colonnade_error error = {0};
     char text[2048];
-    snprintf(text, sizeof text, "[train]\n%s\n%s\n" NETWORK,
-             strstr(keys, "batch =") ? "" : "batch = 16", keys);
+    snprintf(text, sizeof text, "[train]\n%s\n%s\n%s", strstr(keys, "batch =") ? "" : "batch = 16",
+             keys, network);
     struct config *config = parse(text);
     cr_assert_eq(dataset_open(&made.data, config, 1, true, &error), COLONNADE_OK, "%s",
                  error.message);
     struct data_facts facts = experiment_facts(made.data);
     cr_assert_eq(run_create(&made.run, config, &facts, &error), COLONNADE_OK, "%s", error.message);
     return made;
+}
+
+static struct experiment open_experiment(const char *keys)
+{
+    return open_network(keys, NETWORK);
 }
 
 static void close_experiment(struct experiment *experiment)
@@ -503,6 +511,18 @@ Test(train, max_steps_ends_it_and_going_on_gives_what_would_have_been)
     close_experiment(&cut);
 }
 
+Test(train, an_interruption_at_the_limit_leaves_the_record_to_be_made)
+{
+    struct experiment cut = open_experiment(MOMENTUM "\nmax_steps = 11");
+    struct listener listener = {.stop_after = 11};
+    cr_assert_eq(train_with(&cut, 2, &listener, NULL), COLONNADE_TERMINATED);
+    cr_expect_eq(cut.run->metrics.epoch_count, 1);
+    train_on(&cut, 2);
+    cr_expect_eq(cut.run->metrics.epoch_count, 2);
+    cr_expect_eq(cut.run->progress.step, 11);
+    close_experiment(&cut);
+}
+
 Test(train, no_epochs_keep_the_initial_weights)
 {
     struct experiment fresh = open_experiment("epochs = 0"), run = open_experiment("epochs = 0");
@@ -537,6 +557,39 @@ Test(train, an_epochs_record_is_the_mean_over_its_samples)
         (50 * metrics->steps[0].loss + 50 * metrics->steps[1].loss + 20 * metrics->steps[2].loss) /
         120;
     cr_expect(fabs(metrics->epochs[0].train_loss - mean) < 1e-12);
+    close_experiment(&experiment);
+}
+
+/* With a rate of 0 nothing changes, and both see the same. */
+Test(train, an_epochs_record_is_the_score_of_its_images)
+{
+    struct experiment experiment = open_network("epochs = 1\nlr = 0", PLAIN_NETWORK);
+    struct evaluation evaluation;
+    train_on(&experiment, 2);
+    const struct epoch_record *record = &experiment.run->metrics.epochs[0];
+    cr_assert_eq(evaluate(experiment.run, experiment.data, PART_TRAINING, 2, &evaluation, NULL),
+                 COLONNADE_OK);
+    cr_expect_eq(record->train_accuracy, evaluation.accuracy);
+    /* Float logits of two cuts of the work: 1e-6 of numbers about 1. */
+    cr_expect(fabs(record->train_loss - evaluation.loss) < 1e-5);
+    evaluation_finish(&evaluation);
+    cr_assert_eq(evaluate(experiment.run, experiment.data, PART_VALIDATION, 2, &evaluation, NULL),
+                 COLONNADE_OK);
+    cr_expect_eq(record->val_accuracy, evaluation.accuracy);
+    cr_expect_eq(record->val_loss, evaluation.loss);
+    evaluation_finish(&evaluation);
+    close_experiment(&experiment);
+}
+
+Test(train, every_epoch_draws_its_own_dropout)
+{
+    struct experiment experiment =
+        open_network("epochs = 2\nlr = 0\nbatch = 200",
+                     DATA "shuffle = false\n[drop1]\ntype = dropout\nrate = 0.5\n"
+                          "[fc1]\ntype = dense\nunits = classes\n");
+    train_on(&experiment, 2);
+    const struct step_record *steps = experiment.run->metrics.steps;
+    cr_expect_neq(steps[0].loss, steps[1].loss);
     close_experiment(&experiment);
 }
 
