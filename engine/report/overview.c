@@ -141,7 +141,7 @@ enum colonnade_status section_facts(FILE *page, const struct run *run,
                                     struct colonnade_error *error)
 {
     fputs("<dl class=\"facts\">\n", page);
-    fact_text(page, "Config", run->config->path);
+    fact_text(page, "File", run->config->path);
     fact_begin(page, "Seed");
     fprintf(page, "%" PRIu64 "</dd></div>\n", run->settings.seed); /* a name, not an amount */
     if (run->optimizer)

@@ -77,6 +77,14 @@
         };
     }
 
+    /* A line that never moves gets the middle of an axis from 0: Chart.js would go from -1 to 1. */
+    function extent(lines) {
+        const values = lines.flatMap((one) => one.data.map((point) => point.y))
+            .filter((value) => !Number.isNaN(value));
+        const level = values[0];
+        return level > 0 && values.every((value) => value === level) ? { min: 0, max: 2 * level } : {};
+    }
+
     function draw(canvas) {
         const x = canvas.dataset.table, at = data[x][x], lines = datasets(canvas);
         const range = at.length > 1 ? { min: at[0], max: at[at.length - 1] } : {};
@@ -93,7 +101,7 @@
                 interaction: { mode: 'index', intersect: false, axis: 'x' },
                 scales: {
                     x: Object.assign(axis(ticks.count, { precision: 0 }), { type: 'linear' }, range),
-                    y: axis(ticks[canvas.dataset.format]),
+                    y: Object.assign(axis(ticks[canvas.dataset.format]), extent(lines)),
                 },
                 plugins: {
                     legend: {

@@ -274,14 +274,13 @@ def test_it_opens_without_a_word_and_fits_the_screen(opened, name, width, dark):
     assert max(levels) < 64 if dark else min(levels) > 192
 
 
+# Pixels of each chart that are blue, as its first curve is, in whatever dilution; all else is grey
+# or orange.
 INK = """Array.from(document.querySelectorAll('canvas'), (canvas) => {
     const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
-    const colour = getComputedStyle(document.documentElement).getPropertyValue('--first').trim();
-    const [r, g, b] = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
     let count = 0;
     for (let i = 0; i < pixels.length; i += 4)
-        count += pixels[i] === r && pixels[i + 1] === g && pixels[i + 2] === b &&
-            pixels[i + 3] === 255;
+        count += pixels[i + 2] > pixels[i] + 60 && pixels[i + 3] > 64;
     return count;
 })"""
 
@@ -290,8 +289,8 @@ INK = """Array.from(document.querySelectorAll('canvas'), (canvas) => {
 @pytest.mark.parametrize("name", ["plain", "long"])
 def test_every_chart_has_its_curve(opened, name, dark):
     ink = opened(name, dark=dark).evaluate(INK)
-    # A curve crosses a chart of some 500 pixels' width; smoothing leaves part of it pure.
-    assert len(ink) == 6 and min(ink) > 100, ink
+    # A curve crosses the chart, which is some 450 pixels wide.
+    assert len(ink) == 6 and min(ink) > 400, ink
 
 
 def test_charts_follow_a_change_of_the_colour_scheme(opened):
@@ -299,7 +298,7 @@ def test_charts_follow_a_change_of_the_colour_scheme(opened):
     page.call("Emulation.setEmulatedMedia",
               features=[{"name": "prefers-color-scheme", "value": "dark"}])
     page.evaluate("new Promise((done) => setTimeout(done, 200))")
-    assert min(page.evaluate(INK)) > 100
+    assert min(page.evaluate(INK)) > 400
     assert page.problems == []
 
 
@@ -414,5 +413,5 @@ def test_a_trained_runs_page_says_what_its_file_says(trained):
 def test_a_trained_runs_page_opens_in_the_browser(trained, browser):
     page = chromium.Page(browser, trained[2], width=360)
     assert page.problems == []
-    assert min(page.evaluate(INK)) > 20
+    assert min(page.evaluate(INK)) > 200  # of 360, less the axis
     page.close()
