@@ -212,13 +212,10 @@ static void convolve_row(const struct images *im, const struct taps *v, int m, c
         const bool alike = columns.begin == last.begin && columns.end == last.end;
         pixels = alike && x + PIXELS <= count ? PIXELS : 1;
         patch.columns = columns.end - columns.begin;
-        if (patch.columns == 0)
-            patch.rows = 0;
         convolve_pixels(&patch, pixels, im->channels,
                         source_row + (h->first + x * h->advance + columns.begin * h->step) * c,
                         weight_row + (h->weight + columns.begin * h->weight_step) * c, accumulate,
                         to + (size_t)x * to_step, to_step);
-        patch.rows = rows.end - rows.begin;
     }
 }
 
@@ -293,7 +290,7 @@ static struct columns columns_of(const struct window *t, int k0)
     return s;
 }
 
-/* sums[j] += x * dy over the outputs [from, to) of a row, in column j alone. */
+/* sum plus x * dy over the outputs [from, to) of a row, in column j alone. */
 static inline __attribute__((always_inline)) vector column_products(const struct columns *s, int j,
                                                                     int from, int to,
                                                                     const float *x, const float *dy,
@@ -320,9 +317,8 @@ row_products(const struct columns *s, int count, const float *x, const float *dy
     }
     for (int j = 0; j < count; j++) {
         const int end = s->to[j] < s->common ? s->to[j] : s->common;
-        const int begin = s->from[j] > s->common_end ? s->from[j] : s->common_end;
         sum[j] = column_products(s, j, s->from[j], end, x, dy, sum[j]);
-        sums[j] = column_products(s, j, begin, s->to[j], x, dy, sum[j]);
+        sums[j] = column_products(s, j, s->common_end, s->to[j], x, dy, sum[j]);
     }
 }
 
