@@ -82,7 +82,7 @@
         const values = lines.flatMap((one) => one.data.map((point) => point.y))
             .filter((value) => !Number.isNaN(value));
         const level = values[0];
-        return level > 0 && values.every((value) => value === level) ? 
+        return level > 0 && values.every((value) => value === level) ?
             { suggestedMin: 0, suggestedMax: 2 * level } : {};
     }
 
