@@ -173,32 +173,121 @@ void KERNEL(col2im_pixels)(const struct window *w, enum layout layout, size_t ro
     }
 }
 
+/* Some output rows of one tap. Lanes [from, to) of a row come from the image, `pitch` floats apart
+ * from row to row; the others of the `width` lanes are padding. `image` is where lane 0 would be,
+ * which may be outside of the image. */
+struct lanes {
+    int from, to, width;
+    ptrdiff_t pitch, step;
+};
+
+#ifdef __AVX512F__
+static inline __mmask16 lane_mask(int from, int to, int block)
+{
+    int first = from - block, end = to - block;
+    unsigned low = first <= 0 ? 0u : first >= 16 ? 0xffffu : (1u << first) - 1u;
+    unsigned high = end <= 0 ? 0u : end >= 16 ? 0xffffu : (1u << end) - 1u;
+    return (__mmask16)(high & ~low);
+}
+
+/* Masked vectors do padding and tails for nothing: lanes that are masked off are not touched. */
+static inline void gather_rows(const struct lanes *l, int rows, const float *image, float *to)
+{
+    for (int block = 0; block < l->width; block += 16) {
+        __mmask16 load = lane_mask(l->from, l->to, block), store = lane_mask(0, l->width, block);
+        const float *source = image + block;
+        float *target = to + block;
+        for (int r = 0; r < rows; r++, source += l->pitch, target += l->width)
+            _mm512_mask_storeu_ps(target, store, _mm512_maskz_loadu_ps(load, source));
+    }
+}
+
+static inline void scatter_rows(const struct lanes *l, int rows, const float *from, float *image)
+{
+    for (int block = 0; block < l->width; block += 16) {
+        __mmask16 mask = lane_mask(l->from, l->to, block);
+        float *target = image + block;
+        const float *source = from + block;
+        for (int r = 0; r < rows; r++, target += l->pitch, source += l->width)
+            _mm512_mask_storeu_ps(target, mask,
+                                  _mm512_add_ps(_mm512_maskz_loadu_ps(mask, target),
+                                                _mm512_maskz_loadu_ps(mask, source)));
+    }
+}
+#else
+static inline void gather_rows(const struct lanes *l, int rows, const float *image, float *to)
+{
+    for (int r = 0; r < rows; r++, image += l->pitch, to += l->width) {
+        clear(to, l->from);
+        copy(to + l->from, image + l->from, l->to - l->from);
+        clear(to + l->to, l->width - l->to);
+    }
+}
+
+static inline void scatter_rows(const struct lanes *l, int rows, const float *from, float *image)
+{
+    for (int r = 0; r < rows; r++, image += l->pitch, from += l->width)
+        add(image + l->from, from + l->from, l->to - l->from);
+}
+#endif
+
+static inline void gather_strided(const struct lanes *l, int rows, const float *image, float *to)
+{
+    for (int r = 0; r < rows; r++, image += l->pitch, to += l->width) {
+        clear(to, l->from);
+        for (int i = l->from; i < l->to; i++)
+            to[i] = image[i * l->step];
+        clear(to + l->to, l->width - l->to);
+    }
+}
+
+static inline void scatter_strided(const struct lanes *l, int rows, const float *from, float *image)
+{
+    for (int r = 0; r < rows; r++, image += l->pitch, from += l->width)
+        for (int i = l->from; i < l->to; i++)
+            image[i * l->step] += from[i];
+}
+
+/* One tap (ki, kj) over output rows [y0, y1): the rows [from, to) of them that lie in the image,
+ * and where in a channel the first of these begins. */
+struct tap {
+    struct lanes lanes;
+    int from, to;
+    ptrdiff_t start;
+};
+
+static struct tap tap_of(const struct window *w, const struct steps *steps, int ki, int kj, int y0,
+                         int y1)
+{
+    int ix = kj * w->dw - w->pl, iy = y0 * w->sh - w->pt + ki * w->dh;
+    struct tap tap = {.lanes = {.width = w->ow,
+                                .pitch = (ptrdiff_t)steps->row * w->sh,
+                                .step = (ptrdiff_t)steps->column * w->sw}};
+    clip(ix, w->sw, w->iw, w->ow, &tap.lanes.from, &tap.lanes.to);
+    clip(iy, w->sh, w->ih, y1 - y0, &tap.from, &tap.to);
+    tap.start = (ptrdiff_t)(iy + tap.from * w->sh) * (ptrdiff_t)steps->row +
+                (ptrdiff_t)ix * (ptrdiff_t)steps->column;
+    return tap;
+}
+
 void KERNEL(im2col_taps)(const struct window *w, enum layout layout, int y0, int y1, int c0,
                          int c1, const float *x, float *columns)
 {
     struct steps steps = image_steps(w, layout);
-    size_t step = (size_t)w->sw * steps.column;
-    for (int c = c0; c < c1; c++) {
-        for (int ki = 0; ki < w->kh; ki++) {
-            for (int kj = 0; kj < w->kw; kj++) {
-                int ix = kj * w->dw - w->pl, from, to;
-                clip(ix, w->sw, w->iw, w->ow, &from, &to);
-                for (int oy = y0; oy < y1; oy++, columns += w->ow) {
-                    int iy = oy * w->sh - w->pt + ki * w->dh;
-                    if (iy < 0 || iy >= w->ih || from == to) {
-                        clear(columns, w->ow);
-                        continue;
-                    }
-                    const float *source = x + (size_t)c * steps.channel + (size_t)iy * steps.row +
-                                          (size_t)(ix + from * w->sw) * steps.column;
-                    clear(columns, from);
-                    if (step == 1)
-                        copy(columns + from, source, to - from);
-                    else
-                        for (int i = 0; i < to - from; i++)
-                            columns[from + i] = source[(size_t)i * step];
-                    clear(columns + to, w->ow - to);
-                }
+    for (int ki = 0; ki < w->kh; ki++) {
+        for (int kj = 0; kj < w->kw; kj++) {
+            struct tap tap = tap_of(w, &steps, ki, kj, y0, y1);
+            int rows = tap.to - tap.from;
+            for (int c = c0; c < c1; c++) {
+                size_t index = (size_t)(((c - c0) * w->kh + ki) * w->kw + kj);
+                float *to = columns + index * (size_t)((y1 - y0) * w->ow);
+                const float *image = x + (size_t)c * steps.channel + tap.start;
+                clear(to, tap.from * w->ow);
+                if (tap.lanes.step == 1)
+                    gather_rows(&tap.lanes, rows, image, to + tap.from * w->ow);
+                else
+                    gather_strided(&tap.lanes, rows, image, to + tap.from * w->ow);
+                clear(to + tap.to * w->ow, (y1 - y0 - tap.to) * w->ow);
             }
         }
     }
@@ -208,24 +297,18 @@ void KERNEL(col2im_taps)(const struct window *w, enum layout layout, int y0, int
                          int c1, const float *columns, float *dx)
 {
     struct steps steps = image_steps(w, layout);
-    size_t step = (size_t)w->sw * steps.column;
-    for (int c = c0; c < c1; c++) {
-        for (int ki = 0; ki < w->kh; ki++) {
-            for (int kj = 0; kj < w->kw; kj++) {
-                int ix = kj * w->dw - w->pl, from, to;
-                clip(ix, w->sw, w->iw, w->ow, &from, &to);
-                for (int oy = y0; oy < y1; oy++, columns += w->ow) {
-                    int iy = oy * w->sh - w->pt + ki * w->dh;
-                    if (iy < 0 || iy >= w->ih || from == to)
-                        continue;
-                    float *target = dx + (size_t)c * steps.channel + (size_t)iy * steps.row +
-                                    (size_t)(ix + from * w->sw) * steps.column;
-                    if (step == 1)
-                        add(target, columns + from, to - from);
-                    else
-                        for (int i = 0; i < to - from; i++)
-                            target[(size_t)i * step] += columns[from + i];
-                }
+    for (int ki = 0; ki < w->kh; ki++) {
+        for (int kj = 0; kj < w->kw; kj++) {
+            struct tap tap = tap_of(w, &steps, ki, kj, y0, y1);
+            for (int c = c0; c < c1; c++) {
+                size_t index = (size_t)(((c - c0) * w->kh + ki) * w->kw + kj);
+                const float *from =
+                    columns + (index * (size_t)(y1 - y0) + (size_t)tap.from) * (size_t)w->ow;
+                float *image = dx + (size_t)c * steps.channel + tap.start;
+                if (tap.lanes.step == 1)
+                    scatter_rows(&tap.lanes, tap.to - tap.from, from, image);
+                else
+                    scatter_strided(&tap.lanes, tap.to - tap.from, from, image);
             }
         }
     }
