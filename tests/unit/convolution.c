@@ -1,0 +1,442 @@
+/* Convolution over its plans, against naive loops in double.
+ *
+ * Tolerance: whatever the order, a sum of `terms` products in float errs by at most
+ * terms * EPSILON of the sum of their magnitudes. */
+#include "kernels/convolution.h"
+#include "tests/unit/support.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define EPSILON 0x1p-24 /* of float, rounding to nearest */
+#define COUNT(array) (sizeof(array) / sizeof(array)[0])
+
+#define FOR_EACH_KERNELS(k)                                                                        \
+    for (const struct kernels *k = NULL, *tables[3], **at_ = tables,                               \
+                              **end_ = tables + all_kernels(tables);                               \
+         at_ < end_ && (k = *at_); at_++)
+
+struct shape {
+    int n, ic, ih, iw, oc, kh, kw, sh, sw, dh, dw, pt, pl, pb, pr, g;
+};
+
+static const struct shape shapes[] = {
+    /* few channels: taps first, y in both layouts, one part an image and several */
+    {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 1},
+    {2, 1, 11, 13, 5, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
+    {3, 1, 28, 28, 6, 5, 5, 1, 1, 1, 1, 2, 2, 2, 2, 1},
+    {2, 1, 9, 10, 32, 3, 3, 1, 1, 1, 1, 0, 0, 0, 0, 1},
+    {3, 3, 12, 15, 16, 3, 4, 2, 3, 1, 1, 1, 0, 2, 1, 1},
+    {1, 7, 10, 9, 17, 3, 3, 1, 1, 2, 2, 2, 1, 0, 3, 1},
+    {2, 3, 40, 41, 8, 5, 3, 1, 1, 1, 1, 2, 1, 2, 1, 1},
+    {1, 2, 50, 37, 3, 2, 2, 1, 1, 1, 1, 0, 1, 1, 0, 1},
+    {2, 6, 5, 5, 120, 5, 5, 1, 1, 1, 1, 0, 0, 0, 0, 1},
+    {1, 2, 2, 3, 4, 1, 1, 2, 2, 1, 1, 1, 2, 0, 1, 1},
+    /* many: pixels first, one tile of columns and several */
+    {3, 8, 7, 6, 9, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
+    {2, 17, 9, 11, 31, 2, 3, 2, 1, 1, 1, 0, 2, 1, 0, 1},
+    {1, 16, 13, 10, 16, 3, 3, 3, 2, 2, 1, 2, 1, 3, 0, 1},
+    {3, 16, 20, 21, 80, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
+    {3, 12, 21, 20, 24, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
+    {2, 24, 8, 9, 20, 1, 1, 2, 2, 1, 1, 0, 0, 0, 0, 1},
+    {2, 10, 4, 5, 3, 1, 1, 1, 1, 1, 1, 1, 0, 0, 2, 1},
+    {1, 9, 3, 2, 8, 5, 7, 1, 1, 1, 1, 4, 6, 3, 5, 1},
+    /* a kernel row at a time */
+    {2, 256, 5, 4, 10, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
+    /* the weight gradient cut over weights; the last slice of channels narrower */
+    {2, 256, 4, 3, 256, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
+    {1, 259, 5, 5, 250, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 1},
+    {3, 130, 15, 15, 456, 3, 3, 2, 1, 1, 1, 0, 1, 1, 1, 1},
+    /* pointwise */
+    {3, 1, 5, 4, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1},
+    {2, 24, 7, 5, 19, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1},
+    {3, 18, 19, 20, 65, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1},
+    {2, 1024, 3, 3, 513, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1},
+    /* groups */
+    {2, 8, 7, 6, 12, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 2},
+    {3, 12, 21, 20, 8, 3, 2, 2, 1, 1, 2, 1, 1, 0, 1, 4},
+    {2, 4, 6, 5, 8, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 4},
+    {2, 32, 5, 6, 48, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 2},
+    /* depthwise */
+    {3, 3, 7, 8, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 3},
+    {2, 33, 9, 8, 33, 5, 3, 2, 1, 1, 2, 2, 0, 1, 3, 33},
+};
+
+static int outputs(int size, int before, int after, int kernel, int dilation, int stride)
+{
+    return (size + before + after - (kernel - 1) * dilation - 1) / stride + 1;
+}
+
+static struct window window_of(const struct shape *s)
+{
+    return (struct window){.ic = s->ic,
+                           .ih = s->ih,
+                           .iw = s->iw,
+                           .oc = s->oc,
+                           .oh = outputs(s->ih, s->pt, s->pb, s->kh, s->dh, s->sh),
+                           .ow = outputs(s->iw, s->pl, s->pr, s->kw, s->dw, s->sw),
+                           .kh = s->kh,
+                           .kw = s->kw,
+                           .sh = s->sh,
+                           .sw = s->sw,
+                           .dh = s->dh,
+                           .dw = s->dw,
+                           .pt = s->pt,
+                           .pl = s->pl,
+                           .pb = s->pb,
+                           .pr = s->pr,
+                           .g = s->g};
+}
+
+/* A sum in double and that of its terms' magnitudes. */
+struct sum {
+    double value, size;
+    int terms;
+};
+
+/* Arrays lie in PyTorch's order: x [n, ic, ih, iw], w [oc, ic/g, kh, kw], y [n, oc, oh, ow]. */
+struct problem {
+    struct window w;
+    int n;
+    size_t x_size, w_size, y_size;
+    float *x, *weights, *dy;
+    struct sum *y, *dx, *dw; /* what is wanted */
+};
+
+static void *zeros(size_t n, size_t size)
+{
+    void *array = calloc(n, size);
+    cr_assert_not_null(array);
+    return array;
+}
+
+static void sum_add(struct sum *sum, double term)
+{
+    sum->value += term;
+    sum->size += fabs(term);
+    sum->terms++;
+}
+
+/* All products of one weight. */
+static void reference_weight(const struct problem *p, int o, int c, int ki, int kj)
+{
+    const struct window *w = &p->w;
+    const int icg = w->ic / w->g, input = o / (w->oc / w->g) * icg + c;
+    const int tap = ((o * icg + c) * w->kh + ki) * w->kw + kj;
+    const double weight = (double)p->weights[tap];
+    for (int i = 0; i < p->n; i++)
+        for (int oy = 0; oy < w->oh; oy++)
+            for (int ox = 0; ox < w->ow; ox++) {
+                const int iy = oy * w->sh - w->pt + ki * w->dh;
+                const int ix = ox * w->sw - w->pl + kj * w->dw;
+                if (iy < 0 || iy >= w->ih || ix < 0 || ix >= w->iw)
+                    continue;
+                const int from = ((i * w->ic + input) * w->ih + iy) * w->iw + ix;
+                const int to = ((i * w->oc + o) * w->oh + oy) * w->ow + ox;
+                sum_add(&p->y[to], weight * (double)p->x[from]);
+                sum_add(&p->dx[from], weight * (double)p->dy[to]);
+                sum_add(&p->dw[tap], (double)p->x[from] * (double)p->dy[to]);
+            }
+}
+
+static struct problem problem_create(const struct shape *s)
+{
+    struct problem p = {.w = window_of(s), .n = s->n};
+    const struct window *w = &p.w;
+    p.x_size = (size_t)(s->n * w->ic * w->ih * w->iw);
+    p.y_size = (size_t)(s->n * w->oc * w->oh * w->ow);
+    p.w_size = (size_t)(w->oc * (w->ic / w->g) * w->kh * w->kw);
+    p.x = zeros(p.x_size, sizeof *p.x);
+    p.dy = zeros(p.y_size, sizeof *p.dy);
+    p.weights = zeros(p.w_size, sizeof *p.weights);
+    p.y = zeros(p.y_size, sizeof *p.y);
+    p.dx = zeros(p.x_size, sizeof *p.dx);
+    p.dw = zeros(p.w_size, sizeof *p.dw);
+    fill_random(p.x, p.x_size, 1);
+    fill_random(p.dy, p.y_size, 2);
+    fill_random(p.weights, p.w_size, 3);
+    for (int o = 0; o < w->oc; o++)
+        for (int c = 0; c < w->ic / w->g; c++)
+            for (int ki = 0; ki < w->kh; ki++)
+                for (int kj = 0; kj < w->kw; kj++)
+                    reference_weight(&p, o, c, ki, kj);
+    return p;
+}
+
+static void problem_destroy(struct problem *p)
+{
+    free(p->x);
+    free(p->dy);
+    free(p->weights);
+    free(p->y);
+    free(p->dx);
+    free(p->dw);
+}
+
+/* Where an element of PyTorch's order lies for the plan: `index` within n images of c channels. */
+static size_t image_place(enum layout layout, int c, int h, int w, size_t index)
+{
+    const struct extent extent = {c, h * w, layout};
+    const size_t pixels = (size_t)extent.hw, channels = (size_t)c;
+    return at(layout, extent, (int)(index / (pixels * channels)), (int)(index / pixels % channels),
+              (int)(index % pixels));
+}
+
+static size_t x_place(const struct convolution *c, size_t index)
+{
+    return image_place(c->x_layout, c->window.ic, c->window.ih, c->window.iw, index);
+}
+
+static size_t y_place(const struct convolution *c, size_t index)
+{
+    return image_place(c->y_layout, c->window.oc, c->window.oh, c->window.ow, index);
+}
+
+static size_t weight_place(const struct convolution *c, size_t index)
+{
+    const struct window *w = &c->window;
+    const size_t sizes[5] = {(size_t)w->g, (size_t)(w->oc / w->g), (size_t)(w->ic / w->g),
+                             (size_t)w->kh, (size_t)w->kw};
+    size_t strides[5], place = 0;
+    convolution_weight_strides(c, strides);
+    for (int axis = 4; axis >= 0; axis--) {
+        place += index % sizes[axis] * strides[axis];
+        index /= sizes[axis];
+    }
+    return place;
+}
+
+typedef size_t place_function(const struct convolution *c, size_t index);
+
+static float *arranged(const struct convolution *c, place_function *place, const float *x, size_t n)
+{
+    float *y = guarded_floats(n);
+    for (size_t i = 0; i < n; i++)
+        y[place(c, i)] = x[i];
+    return y;
+}
+
+static float *filled(size_t n, float value)
+{
+    float *x = guarded_floats(n);
+    for (size_t i = 0; i < n; i++)
+        x[i] = value;
+    return x;
+}
+
+/* Each result was `before` + want; NAN: it is overwritten. */
+static void compare(const char *what, const struct convolution *c, const struct kernels *k,
+                    place_function *place, const float *got, const struct sum *want, float before,
+                    size_t n)
+{
+    const struct window *w = &c->window;
+    const double old = isnan(before) ? 0 : (double)before;
+    for (size_t i = 0; i < n; i++) {
+        const double value = want[i].value + old, result = (double)got[place(c, i)];
+        const double bound = (want[i].terms + 2) * EPSILON * (want[i].size + fabs(old));
+        if (!(fabs(result - value) <= bound))
+            cr_assert(false,
+                      "%s, %s, lowering %d, layouts %d %d, %dx%dx%d to %dx%dx%d, kernel %dx%d, "
+                      "[%zu]: %.9g instead of %.9g (+- %.2g)",
+                      what, k->isa, c->lowering, c->x_layout, c->y_layout, w->ic, w->ih, w->iw,
+                      w->oc, w->oh, w->ow, w->kh, w->kw, i, result, value, bound);
+    }
+}
+
+/* What a plan's functions are given, in its layouts; the scratch is of the promised size. */
+struct arrays {
+    float *x, *weights, *dy, *scratch;
+};
+
+static struct arrays arrays_create(const struct convolution *c, const struct problem *p)
+{
+    return (struct arrays){.x = arranged(c, x_place, p->x, p->x_size),
+                           .weights = arranged(c, weight_place, p->weights, p->w_size),
+                           .dy = arranged(c, y_place, p->dy, p->y_size),
+                           .scratch = filled(c->scratch, NAN)};
+}
+
+static void arrays_destroy(struct arrays *a)
+{
+    guarded_free(a->x);
+    guarded_free(a->weights);
+    guarded_free(a->dy);
+    guarded_free(a->scratch);
+}
+
+static void check_forward(const struct convolution *c, const struct kernels *k,
+                          const struct problem *p, const struct arrays *a)
+{
+    float *y = filled(p->y_size, NAN);
+    convolution_forward(c, k, p->n, a->x, a->weights, y, a->scratch);
+    compare("y", c, k, y_place, y, p->y, NAN, p->y_size);
+    guarded_free(y);
+}
+
+/* Both gradients together, and each without the other. */
+static void check_backward(const struct convolution *c, const struct kernels *k,
+                           const struct problem *p, const struct arrays *a, bool accumulate_dx,
+                           bool accumulate_dw)
+{
+    const float dx_before = accumulate_dx ? 0.5f : NAN, dw_before = accumulate_dw ? -0.75f : NAN;
+    float *dx = filled(p->x_size, dx_before), *dw = filled(p->w_size, dw_before);
+    float *dx_alone = filled(p->x_size, dx_before), *dw_alone = filled(p->w_size, dw_before);
+    convolution_backward(c, k, p->n, a->x, a->weights, a->dy, accumulate_dx, dx, accumulate_dw, dw,
+                         a->scratch);
+    compare("dx", c, k, x_place, dx, p->dx, dx_before, p->x_size);
+    compare("dw", c, k, weight_place, dw, p->dw, dw_before, p->w_size);
+    convolution_backward(c, k, p->n, a->x, a->weights, a->dy, accumulate_dx, dx_alone, false, NULL,
+                         a->scratch);
+    convolution_backward(c, k, p->n, a->x, a->weights, a->dy, false, NULL, accumulate_dw, dw_alone,
+                         a->scratch);
+    compare("dx alone", c, k, x_place, dx_alone, p->dx, dx_before, p->x_size);
+    compare("dw alone", c, k, weight_place, dw_alone, p->dw, dw_before, p->w_size);
+    guarded_free(dx);
+    guarded_free(dw);
+    guarded_free(dx_alone);
+    guarded_free(dw_alone);
+}
+
+/* Each tile writes its part alone, and together they write all of it once. */
+static void check_weight_tiles(const struct convolution *c, const struct kernels *k,
+                               const struct problem *p, const struct arrays *a)
+{
+    float *dw = filled(p->w_size, NAN);
+    size_t written = 0;
+    for (int tile = c->weight_tiles - 1; tile >= 0; tile--) {
+        float *part = filled(p->w_size, NAN);
+        convolution_backward_weights_tile(c, k, p->n, tile, a->x, a->dy, part, a->scratch);
+        for (size_t i = 0; i < p->w_size; i++)
+            if (!isnan(part[i])) {
+                dw[i] = part[i];
+                written++;
+            }
+        guarded_free(part);
+    }
+    cr_assert_eq(written, p->w_size, "%s: tiles write %zu of %zu weights", k->isa, written,
+                 p->w_size);
+    compare("dw in tiles", c, k, weight_place, dw, p->dw, NAN, p->w_size);
+    guarded_free(dw);
+}
+
+static void check_plan(const struct convolution *c, const struct problem *p)
+{
+    struct arrays a = arrays_create(c, p);
+    FOR_EACH_KERNELS(k)
+    {
+        check_forward(c, k, p, &a);
+        check_backward(c, k, p, &a, false, false);
+        check_backward(c, k, p, &a, true, true);
+        check_backward(c, k, p, &a, true, false);
+        if (c->weight_tiles > 0)
+            check_weight_tiles(c, k, p, &a);
+    }
+    arrays_destroy(&a);
+}
+
+Test(convolution, is_the_naive_sum_under_every_plan)
+{
+    for (size_t i = 0; i < COUNT(shapes); i++) {
+        struct problem p = problem_create(&shapes[i]);
+        for (enum layout layout = LAYOUT_NHWC; layout <= LAYOUT_NCHW; layout++) {
+            const struct convolution c = convolution_plan_for(p.w, layout);
+            cr_assert_eq(c.x_layout, layout);
+            check_plan(&c, &p);
+        }
+        problem_destroy(&p);
+    }
+}
+
+/* So that the test above stays what it says: its shapes reach every way a plan can go. */
+Test(convolution, the_tested_shapes_reach_every_plan)
+{
+    size_t lowerings[4] = {0}, taps_layouts[2] = {0}, weights_apart[4] = {0};
+    size_t parts = 0, tiles = 0, kernel_rows = 0, narrow_slices = 0;
+    for (size_t i = 0; i < COUNT(shapes); i++) {
+        const struct window w = window_of(&shapes[i]);
+        const struct convolution c = convolution_plan(w);
+        lowerings[c.lowering]++;
+        if (c.lowering == LOWERING_TAPS) {
+            taps_layouts[c.y_layout]++;
+            parts += c.output_rows < w.oh;
+            continue;
+        }
+        weights_apart[c.lowering] += c.weight_tiles > 0;
+        tiles += c.rows > 0 && shapes[i].n * w.oh * w.ow > c.rows;
+        kernel_rows += c.rows > 0 && c.kernel_rows < w.kh;
+        narrow_slices += c.weight_tiles > 0 && w.ic % c.weight_channels != 0;
+    }
+    for (size_t i = 0; i < 4; i++)
+        cr_expect_gt(lowerings[i], 1, "lowering %zu", i);
+    cr_expect_gt(taps_layouts[LAYOUT_NHWC], 0);
+    cr_expect_gt(taps_layouts[LAYOUT_NCHW], 0);
+    cr_expect_gt(weights_apart[LOWERING_PIXELS], 0);
+    cr_expect_gt(weights_apart[LOWERING_POINTWISE], 0);
+    cr_expect_gt(parts, 0);
+    cr_expect_gt(tiles, 0);
+    cr_expect_gt(kernel_rows, 0);
+    cr_expect_gt(narrow_slices, 0);
+}
+
+Test(convolution, the_plan_wants_the_layout_it_is_made_for)
+{
+    for (size_t i = 0; i < COUNT(shapes); i++) {
+        const struct window w = window_of(&shapes[i]);
+        const struct convolution wanted = convolution_plan(w);
+        const struct convolution same = convolution_plan_for(w, wanted.x_layout);
+        cr_expect_eq(wanted.lowering, same.lowering);
+        cr_expect_eq(wanted.y_layout, same.y_layout);
+        cr_expect_eq(wanted.rows, same.rows);
+        cr_expect_eq(wanted.weight_tiles, same.weight_tiles);
+        cr_expect_eq(wanted.scratch, same.scratch);
+    }
+}
+
+/* The strides are those of the orders in which weights are said to lie. */
+Test(convolution, weight_strides_are_those_of_the_documented_orders)
+{
+    for (size_t i = 0; i < COUNT(shapes); i++) {
+        const struct window w = window_of(&shapes[i]);
+        const struct convolution c = convolution_plan(w);
+        const int icg = w.ic / w.g, ocg = w.oc / w.g;
+        size_t index = 0;
+        for (int o = 0; o < w.oc; o++)
+            for (int in = 0; in < icg; in++)
+                for (int ki = 0; ki < w.kh; ki++)
+                    for (int kj = 0; kj < w.kw; kj++, index++) {
+                        const int group = o / ocg, out = o % ocg;
+                        int place = (((group * w.kh + ki) * w.kw + kj) * icg + in) * ocg + out;
+                        if (c.lowering == LOWERING_DEPTHWISE)
+                            place = (ki * w.kw + kj) * w.ic + group;
+                        else if (c.lowering == LOWERING_TAPS)
+                            place = c.y_layout == LAYOUT_NHWC
+                                        ? ((in * w.kh + ki) * w.kw + kj) * w.oc + o
+                                        : ((o * w.ic + in) * w.kh + ki) * w.kw + kj;
+                        const size_t got = weight_place(&c, index);
+                        if (got != (size_t)place)
+                            cr_assert_fail("shape %zu, weight %zu at %zu", i, index, got);
+                    }
+    }
+}
+
+/* 5 + 1 + 3 + 0 + 1 = 10: the filter's ones lie on these numbers of the piece. */
+Test(convolution, slides_convolution_3x3)
+{
+    static const float piece[9] = {5, 2, 1, 4, 3, 2, 0, 2, 1};
+    static const float filter[9] = {1, 0, 1, 0, 1, 0, 1, 0, 1};
+    static const struct shape one = {1, 1, 3, 3, 1, 3, 3, 1, 1, 1, 1, 0, 0, 0, 0, 1};
+    for (enum layout layout = LAYOUT_NHWC; layout <= LAYOUT_NCHW; layout++) {
+        const struct convolution c = convolution_plan_for(window_of(&one), layout);
+        float *weights = arranged(&c, weight_place, filter, 9);
+        float *scratch = guarded_floats(c.scratch);
+        FOR_EACH_KERNELS(k)
+        {
+            float y = NAN;
+            convolution_forward(&c, k, 1, piece, weights, &y, scratch);
+            cr_expect_eq(y, 10.0f, "%s: %g", k->isa, (double)y);
+        }
+        guarded_free(weights);
+        guarded_free(scratch);
+    }
+}
