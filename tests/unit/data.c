@@ -4,6 +4,7 @@
 #include "engine/data/dataset.h"
 
 #include <criterion/criterion.h>
+#include <criterion/redirect.h>
 #include <ftw.h>
 #include <hdf5.h>
 #include <inttypes.h>
@@ -378,7 +379,7 @@ struct h5 {
     int64_t last_test_label;
     int label_rank;
     int names; /* 0: no /classes */
-    enum { NAMES_VARIABLE, NAMES_FIXED, NAMES_UTF8, NAMES_INTEGER } kind;
+    enum { NAMES_VARIABLE, NAMES_FIXED, NAMES_UTF8, NAMES_FIXED_UTF8, NAMES_INTEGER } kind;
     const char *without; /* a dataset that is left out */
     bool compressed;
 };
@@ -422,17 +423,18 @@ static void put_names(hid_t file, const struct h5 *h5)
     static const char fixed[][5] = {"cat", "dog", "gr\xc3\xbcn",
                                     "more"}; /* unterminated: 5 bytes */
     hsize_t count = (hsize_t)h5->names;
+    const bool is_fixed = h5->kind == NAMES_FIXED || h5->kind == NAMES_FIXED_UTF8;
     hid_t type = H5Tcopy(H5T_C_S1);
-    H5Tset_size(type, h5->kind == NAMES_FIXED ? sizeof fixed[0] : H5T_VARIABLE);
-    if (h5->kind == NAMES_FIXED)
+    H5Tset_size(type, is_fixed ? sizeof fixed[0] : H5T_VARIABLE);
+    if (is_fixed)
         H5Tset_strpad(type, H5T_STR_NULLPAD);
-    if (h5->kind == NAMES_UTF8)
+    if (h5->kind == NAMES_UTF8 || h5->kind == NAMES_FIXED_UTF8)
         H5Tset_cset(type, H5T_CSET_UTF8);
     if (h5->kind == NAMES_INTEGER)
         put_array(file, h5, "/classes", H5T_NATIVE_INT64, 1, &count, H5T_NATIVE_INT64, h5->labels);
     else if (count > 0)
         put_array(file, h5, "/classes", type, 1, &count, type,
-                  h5->kind == NAMES_FIXED ? (const void *)fixed : (const void *)variable);
+                  is_fixed ? (const void *)fixed : (const void *)variable);
     H5Tclose(type);
 }
 
@@ -499,7 +501,7 @@ Test(data, hdf5_reads_grey_and_colour_with_labels_of_any_integer_type)
 
 Test(data, hdf5_reads_class_names_of_fixed_and_of_variable_length)
 {
-    for (int kind = NAMES_VARIABLE; kind <= NAMES_UTF8; kind++) {
+    for (int kind = NAMES_VARIABLE; kind <= NAMES_FIXED_UTF8; kind++) {
         struct h5 h5 = good_h5();
         h5.names = 3;
         h5.kind = kind;
@@ -612,6 +614,23 @@ Test(data, hdf5_file_that_is_none_is_an_error)
     write_file("data.h5", "hello", 5);
     assert_fails(COLONNADE_FAILURE, "data.h5", h5_keys, "/data.h5: is not an HDF5 file", NULL);
     assert_fails(COLONNADE_FAILURE, "", h5_keys, "is not an HDF5 file", NULL);
+}
+
+Test(data, hdf5_prints_no_errors_of_its_own_and_its_caller_still_can)
+{
+    struct h5 h5 = good_h5();
+    H5E_auto2_t before, after;
+    void *argument;
+    h5.without = "/test/labels";
+    write_h5(&h5);
+    H5Eget_auto2(H5E_DEFAULT, &before, &argument);
+    cr_assert_not_null(before);
+    cr_redirect_stderr();
+    assert_fails(COLONNADE_FAILURE, "data.h5", h5_keys, "/test/labels", NULL);
+    fflush(stderr);
+    cr_assert_stderr_eq_str("");
+    H5Eget_auto2(H5E_DEFAULT, &after, &argument);
+    cr_assert(before == after);
 }
 
 /* Such a file is small: what was never written takes no room. */
