@@ -42,8 +42,8 @@ md5_inside() {
 
 download() { # URL FILE
     if command -v curl >/dev/null; then
-        curl --fail --silent --show-error --location --connect-timeout 20 --speed-time 60 --retry 2 \
-            --output "$2" -- "$1"
+        curl --fail --silent --show-error --location --retry 2 --connect-timeout 20 \
+            --speed-time 60 --output "$2" -- "$1"
     elif command -v wget >/dev/null; then
         wget --quiet --timeout=20 --tries=3 --output-document="$2" -- "$1"
     else
