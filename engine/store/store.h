@@ -1,5 +1,5 @@
-/* The run file: a run in HDF5, as interface 3 has it. Files appear whole: written beside their
- * place, flushed, synced, renamed. HDF5 is called from one thread.
+/* The run file: a run in HDF5, as docs/run-file.md has it. Files appear whole: written beside their
+ * place, flushed to disk, renamed. HDF5 is called from one thread.
  */
 #ifndef ENGINE_STORE_STORE_H
 #define ENGINE_STORE_STORE_H
@@ -7,15 +7,18 @@
 #include "engine/train/run.h"
 
 /* Replaces `path` with the run as it stands; folders on the way are made. On error what was there
- * before is untouched and nothing else is left behind. */
+ * before is untouched and nothing else is left behind. Takes twice the file's size in memory. */
 enum colonnade_status run_save(const struct run *run, const char *path,
                                struct colonnade_error *error);
 
-/* A run out of its file, complete enough to resume, evaluate and predict. A foreign or damaged
- * file, or an unknown version, is an error that says so. */
+/* A run out of its file, complete enough to resume, evaluate and predict; run_destroy() frees it. A
+ * file that is absent, foreign, damaged, incomplete or of an unknown version is a COLONNADE_FAILURE
+ * that names the part and what is wrong with it. */
 enum colonnade_status run_load(struct run **run, const char *path, struct colonnade_error *error);
 
-/* Writes `bytes` to `path` by the same way of whole files. */
+/* Replaces `path` with `bytes`, in the same way of whole files: a failure of any kind leaves what
+ * was there before, no temporary file and no new folder. A symbolic link stays one, and a file that
+ * exists keeps its permissions. What exists and is no regular file is not replaced. */
 enum colonnade_status file_replace(const char *path, const void *bytes, size_t count,
                                    struct colonnade_error *error);
 

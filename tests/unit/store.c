@@ -634,18 +634,26 @@ Test(store, parts_of_another_kind_are_refused)
     run_destroy(run);
 }
 
-/* As many values as no file can hold are not asked of memory. */
+static void extend_dataset(const char *path, const char *name, hsize_t length)
+{
+    const hid_t file = open_for_change(path);
+    const hid_t set = H5Dopen2(file, name, H5P_DEFAULT);
+    cr_assert_geq(H5Dset_extent(set, &length), 0);
+    H5Dclose(set);
+    H5Fclose(file);
+}
+
+/* As many values as no file, or not this one, can hold are not asked of memory. */
 Test(store, a_length_beyond_the_file_is_refused)
 {
     const char *path = in_folder("run.h5");
     struct run *run = make_run();
     save(run, path);
-    const hid_t file = open_for_change(path);
-    const hid_t set = H5Dopen2(file, "/metrics/step/step", H5P_DEFAULT);
-    cr_assert_geq(H5Dset_extent(set, (hsize_t[]){(hsize_t)1 << 40}), 0);
-    H5Dclose(set);
-    H5Fclose(file);
-    refuse(path, "[1099511627776]");
+    extend_dataset(path, "/metrics/step/step", (hsize_t)1 << 40);
+    refuse(path, "/metrics/step/step: damaged: its shape is [1099511627776]");
+    save(run, path);
+    extend_dataset(path, "/metrics/step/step", (hsize_t)1 << 24);
+    refuse(path, "/metrics/step/step: damaged: its shape is [16777216]");
     run_destroy(run);
 }
 
