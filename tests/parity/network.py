@@ -1,0 +1,280 @@
+"""Builds the network of a config in PyTorch, from the config's text and the documentation alone.
+
+Knows nothing of the program: it is the second opinion that the program is compared with. Layers
+follow the documented rules, with PyTorch's own operations where it has them: `same` padding is
+resolved here and applied with pad().
+
+A network can also be disturbed: with a `noise` it multiplies every value that passes between nodes,
+forward and backward, by 1 + r, where r is what float32 may have done to it. That is how far two
+correct programs can be apart.
+"""
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+RESERVED = ("run", "data", "augment", "train", "sweep")
+EPS = 2.0 ** -24  # half a unit in the last place of float32: the error of one operation
+
+
+def parse(text):
+    """Sections in the order of the file: {name: {key: value}}."""
+    sections = {}
+    for line in text.splitlines():
+        line = line.split(";")[0].split("#")[0].strip()
+        if line.startswith("["):
+            keys = sections[line.strip("[]")] = {}
+        elif line:
+            key, value = line.split("=", 1)
+            keys[key.strip()] = value.strip()
+    return sections
+
+
+def pair(text):
+    numbers = [int(number) for number in str(text).split("x")]
+    return numbers[0], numbers[-1]
+
+
+def same(size, kernel, stride, dilation, lower):
+    """Padding (before, after) such that ceil(size / stride) comes out."""
+    out = math.ceil(size / stride)
+    total = max(0, (out - 1) * stride + (kernel - 1) * dilation + 1 - size)
+    less = total // 2
+    return (total - less, less) if lower else (less, total - less)
+
+
+def padding(text, size, kernel, stride, dilation):
+    """(top, left, bottom, right); the other arguments are pairs (height, width)."""
+    if text == "valid":
+        return 0, 0, 0, 0
+    if text in ("same", "same_lower"):
+        (t, b), (l, r) = (same(*axis, text == "same_lower")
+                          for axis in zip(size, kernel, stride, dilation))
+        return t, l, b, r
+    if "," in text:
+        return tuple(int(number) for number in text.split(","))
+    h, w = pair(text)
+    return h, w, h, w
+
+
+ACTIVATIONS = {  # name: (function of x and a parameter, that parameter's key and default, kinks)
+    "none": (lambda x, _: x, None, ()),
+    "relu": (lambda x, _: F.relu(x), None, (0,)),
+    "relu6": (lambda x, _: F.relu6(x), None, (0, 6)),
+    "leaky_relu": (F.leaky_relu, ("slope", 0.01), (0,)),
+    "elu": (F.elu, ("alpha", 1.0), (0,)),
+    "sigmoid": (lambda x, _: torch.sigmoid(x), None, ()),
+    "tanh": (lambda x, _: torch.tanh(x), None, ()),
+    "gelu": (lambda x, _: F.gelu(x), None, ()),
+    "silu": (lambda x, _: F.silu(x), None, ()),
+    "hardswish": (lambda x, _: F.hardswish(x), None, (-3, 3)),
+}
+
+
+class Activation(nn.Module):
+    def __init__(self, name, keys):
+        super().__init__()
+        self.function, parameter, self.kinks = ACTIVATIONS[name]
+        self.value = parameter and float(keys.pop(parameter[0], parameter[1]))
+        self.margin = None  # how near x came to a kink, in shares of its largest value
+
+    def forward(self, x):
+        if self.margin is not None and self.kinks:
+            gaps = torch.cat([(x - kink).abs().flatten() for kink in self.kinks])
+            self.margin = min(self.margin, smallest_share(gaps, x))
+        return self.function(x, self.value)
+
+
+def smallest_share(gaps, x):
+    """An exact 0 counts for nothing: it is 0 in float32 as well."""
+    gaps, largest = gaps[gaps > 0], x.abs().max()
+    return (gaps.min() / largest).item() if len(gaps) and largest > 0 else math.inf
+
+
+class Conv(nn.Conv2d):
+    def __init__(self, shape, keys):
+        kernel, stride = pair(keys.pop("kernel")), pair(keys.pop("stride", 1))
+        dilation, groups = pair(keys.pop("dilation", 1)), int(keys.pop("groups", 1))
+        pad = padding(keys.pop("padding", "valid"), shape[1:], kernel, stride, dilation)
+        super().__init__(shape[0], int(keys.pop("filters")), kernel, stride, 0, dilation, groups,
+                         bias=keys.pop("bias", "true") == "true")
+        self.pad, self.activation = pad, Activation(keys.pop("activation", "none"), {})
+        self.terms = self.weight[0].numel()
+
+    def forward(self, x):
+        t, l, b, r = self.pad
+        return self.activation(super().forward(F.pad(x, (l, r, t, b))))
+
+
+class Dense(nn.Linear):
+    def __init__(self, shape, keys, classes):
+        units = keys.pop("units")
+        super().__init__(math.prod(shape), classes if units == "classes" else int(units),
+                         bias=keys.pop("bias", "true") == "true")
+        self.activation = Activation(keys.pop("activation", "none"), {})
+        self.terms = self.in_features
+
+    def forward(self, x):
+        return self.activation(super().forward(x.flatten(1)))[:, :, None, None]
+
+
+class Pool(nn.Module):
+    """Windows over a padded copy of the input; those that `ceil` adds may hang over its end."""
+
+    def __init__(self, shape, keys):
+        super().__init__()
+        self.kernel = pair(keys.pop("kernel"))
+        self.stride = pair(keys.pop("stride")) if "stride" in keys else self.kernel
+        ceil = keys.pop("ceil", "false") == "true"
+        t, l, b, r = padding(keys.pop("padding", "valid"), shape[1:], self.kernel, self.stride,
+                             (1, 1))
+        self.pad, self.terms, self.margin = (l, r, t, b), math.prod(self.kernel), None
+        over = [self.overhang(*axis, ceil) for axis in zip(shape[1:], self.kernel, self.stride,
+                                                           (t, l), (b, r))]
+        self.over = (0, over[1], 0, over[0])
+
+    @staticmethod
+    def overhang(size, kernel, stride, before, after, ceil):
+        span = size + before + after - kernel
+        out = math.ceil(span / stride) if ceil else span // stride
+        if out * stride >= size + before:  # a window has to begin before the input's end
+            out -= 1
+        return max(0, out * stride - span)
+
+
+class MaxPool(Pool):
+    def forward(self, x):
+        padded = F.pad(F.pad(x, self.pad, value=-math.inf), self.over, value=-math.inf)
+        if self.margin is not None and self.terms > 1:
+            windows = F.unfold(padded.flatten(0, 1)[:, None], self.kernel, stride=self.stride)
+            first, second = windows.topk(2, dim=1).values.unbind(1)
+            self.margin = min(self.margin, smallest_share(first - second, x))
+        return F.max_pool2d(padded, self.kernel, self.stride)
+
+
+class AvgPool(Pool):
+    """Padding counts; what hangs over beyond it does not."""
+
+    def forward(self, x):
+        def sums(values):
+            return F.avg_pool2d(F.pad(values, self.over), self.kernel, self.stride)
+        padded = F.pad(x, self.pad)
+        return sums(padded) / sums(torch.ones_like(padded[:1, :1]))
+
+
+class GlobalAvgPool(nn.Module):
+    def __init__(self, shape):
+        super().__init__()
+        self.terms = math.prod(shape[1:])
+
+    def forward(self, x):
+        return x.mean((2, 3), keepdim=True)
+
+
+class BatchNorm(nn.BatchNorm2d):
+    terms = 1
+
+    def __init__(self, shape, keys):
+        super().__init__(shape[0], float(keys.pop("eps", 1e-5)), float(keys.pop("momentum", 0.1)))
+
+
+class Join(nn.Module):
+    terms = 1
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, *inputs):
+        return self.function(inputs)
+
+
+def add(inputs):
+    total = inputs[0]
+    for x in inputs[1:]:
+        total = total + x
+    return total
+
+
+def make(kind, shapes, keys, classes):
+    """The module of a node; what it does not know is left in `keys`."""
+    shape = shapes[0]
+    if kind in ACTIVATIONS:
+        return Activation(kind, keys)
+    if kind == "dropout":
+        return nn.Dropout(float(keys.pop("rate", 0.5)))
+    makers = {
+        "conv": lambda: Conv(shape, keys),
+        "dense": lambda: Dense(shape, keys, classes),
+        "maxpool": lambda: MaxPool(shape, keys),
+        "avgpool": lambda: AvgPool(shape, keys),
+        "globalavgpool": lambda: GlobalAvgPool(shape),
+        "batchnorm": lambda: BatchNorm(shape, keys),
+        "add": lambda: Join(add),
+        "concat": lambda: Join(lambda inputs: torch.cat(inputs, 1)),
+        "flatten": lambda: Join(lambda inputs: inputs[0].flatten(1)[:, :, None, None]),
+    }
+    return makers[kind]()
+
+
+class Disturb(torch.autograd.Function):
+    @staticmethod
+    def forward(context, x, size):
+        context.size = size
+        return x * (1 + size * torch.randn_like(x))
+
+    @staticmethod
+    def backward(context, gradient):
+        return gradient * (1 + context.size * torch.randn_like(gradient)), None
+
+
+class Network(nn.Module):
+    def __init__(self, text, shape, classes):
+        super().__init__()
+        self.noise = 0.0
+        self.nodes = {}  # name: inputs, in an order to run them in
+        sections = {k: dict(v) for k, v in parse(text).items() if k not in RESERVED}
+        names = list(sections)
+        self.last = names[-1]
+        above = dict(zip(names, ["input"] + names))
+        inputs = {name: [i.strip() for i in sections[name].pop("inputs", above[name]).split(",")]
+                  for name in names}
+        self.shapes = {"input": shape}
+        self.build(self.last, sections, inputs, classes)
+
+    def build(self, name, sections, inputs, classes):
+        if name in self.shapes:
+            return
+        for source in inputs[name]:
+            self.build(source, sections, inputs, classes)
+        keys = sections[name]
+        keys.pop("init", None)
+        shapes = [self.shapes[source] for source in inputs[name]]
+        module = make(keys.pop("type"), shapes, keys, classes)
+        assert not keys, f"[{name}] has keys that parity does not know: {keys}"
+        self.add_module(name, module)
+        self.nodes[name] = inputs[name]
+        with torch.no_grad():
+            y = module.eval()(*[torch.zeros(1, *shape) for shape in shapes])
+        self.shapes[name] = tuple(y.shape[1:])
+
+    def forward(self, x):
+        values = {"input": x}
+        for name, inputs in self.nodes.items():
+            module = self._modules[name]
+            y = module(*[values[source] for source in inputs])
+            if self.noise:
+                y = Disturb.apply(y, self.noise * (1 + math.sqrt(getattr(module, "terms", 1))))
+            values[name] = y
+        return values[self.last].flatten(1)
+
+    def watch(self):
+        """From now on, nearest_kink() tells how near a value came to a kink."""
+        for module in self.modules():
+            if hasattr(module, "margin"):
+                module.margin = math.inf
+
+    def nearest_kink(self):
+        return min((m.margin for m in self.modules() if getattr(m, "margin", None) is not None),
+                   default=math.inf)
