@@ -97,7 +97,8 @@ static enum colonnade_status check_finite(const struct trainer *trainer, const c
     return error_set(error, COLONNADE_FAILURE,
                      "epoch %d, step %ld: the %s is %g, no finite number; a lower lr (it is %g) or "
                      "clip_norm may help",
-                     run->progress.epoch + 1, run->progress.step + 1, what, value,
+                     run->progress.epoch + 1, run->progress.step + 1, what,
+                     isnan(value) ? NAN : value, /* without its sign */
                      current_lr(trainer, run->progress.step));
 }
 
