@@ -18,6 +18,8 @@ enum {
     SMALL_PRODUCT = 1000000,    /* OpenBLAS takes m * n * k up to this without packing */
     APART_WEIGHTS = 512 * 1024, /* from so many weights on their gradient is cut over weights */
     TILE_COLUMNS = 1024,        /* taps first: output pixels a tile at the most */
+    THIN_ROW = 512,             /* taps first: output row times oc for which copying is the cost */
+    THIN_TAPS = 4,             /* taps of a kernel row that make a product worth its call */
     SLACK = 64                  /* floats past a matrix */
 };
 
@@ -67,12 +69,31 @@ static int taps_output_rows(const struct convolution *c)
     return ceil_div((size_t)w->oh, (size_t)tiles);
 }
 
+/* The taps of one kernel row over all rows that any kernel row meets. With stride 1 the columns of
+ * kernel row ki begin ki rows into them: so kh times fewer floats are gathered and scattered, for
+ * kh products in place of one. */
+static void plan_by_rows(struct convolution *c)
+{
+    const struct window *w = &c->window;
+    c->by_rows = true;
+    c->output_rows = w->oh;
+    c->row_window = *w;
+    c->row_window.kh = c->row_window.dh = 1;
+    c->row_window.oh = w->oh + (w->kh - 1) * w->dh;
+    size_t planes = (size_t)(w->ic * w->kw) * output_pixels(&c->row_window);
+    c->scratch = planes + output_pixels(w) * (size_t)w->oc + SLACK;
+}
+
 static void plan_taps(struct convolution *c)
 {
     const struct window *w = &c->window;
     c->lowering = LOWERING_TAPS;
     c->x_layout = LAYOUT_NCHW;
     c->y_layout = w->oc < FEW_CHANNELS ? LAYOUT_NCHW : LAYOUT_NHWC;
+    if (w->sh == 1 && w->kh > 1 && w->ow * w->oc <= THIN_ROW && w->ic * w->kw >= THIN_TAPS) {
+        plan_by_rows(c);
+        return;
+    }
     c->output_rows = taps_output_rows(c);
     size_t pixels = (size_t)c->output_rows * (size_t)w->ow;
     c->scratch = pixels * (size_t)(taps_of(c) + w->oc) + SLACK;
@@ -133,6 +154,10 @@ void convolution_weight_strides(const struct convolution *c, size_t strides[5])
     size_t group, out, in, row, column;
     if (c->lowering == LOWERING_DEPTHWISE) {
         group = 1, out = 0, in = 0, row = kw * (size_t)w->ic, column = (size_t)w->ic;
+    } else if (c->by_rows && c->y_layout == LAYOUT_NCHW) {
+        group = 0, out = kh * icg * kw, in = kw, row = icg * kw, column = 1;
+    } else if (c->by_rows) {
+        group = 0, out = 1, in = kw * ocg, row = icg * kw * ocg, column = ocg;
     } else if (c->lowering == LOWERING_TAPS && c->y_layout == LAYOUT_NCHW) {
         group = 0, out = icg * kh * kw, in = kh * kw, row = kw, column = 1;
     } else if (c->lowering == LOWERING_TAPS) {
@@ -239,6 +264,108 @@ static void taps_backward(const struct convolution *c, const struct kernels *k, 
             taps_column_gradient(c, k, &part, weights, from, scratch, scratch + columns);
             k->col2im_taps(w, c->x_layout, part.y0, part.y1, 0, w->ic, scratch,
                            dx + image * input_size(w));
+        }
+    }
+}
+
+/* By kernel rows. [taps, pixels] with taps of one kernel row: a row of that matrix is a plane of
+ * `plane` floats, of which the kernel row's columns are `pixels`, from `shift` on. */
+struct row_product {
+    int taps, pixels, plane;
+    size_t shift; /* floats a kernel row */
+};
+
+static struct row_product row_product_of(const struct convolution *c)
+{
+    const struct window *w = &c->window;
+    return (struct row_product){
+        .taps = w->ic * w->kw,
+        .pixels = w->oh * w->ow,
+        .plane = c->row_window.oh * w->ow,
+        .shift = (size_t)w->dh * (size_t)w->ow,
+    };
+}
+
+static void rows_forward(const struct convolution *c, const struct kernels *k, int n,
+                         const float *x, const float *weights, float *y, float *planes)
+{
+    const struct window *w = &c->window;
+    struct row_product p = row_product_of(c);
+    for (int i = 0; i < n; i++) {
+        float *to = y + (size_t)i * (size_t)p.pixels * (size_t)w->oc;
+        k->im2col_taps(&c->row_window, c->x_layout, 0, c->row_window.oh, 0, w->ic,
+                       x + (size_t)i * input_size(w), planes);
+        for (int ki = 0; ki < w->kh; ki++) {
+            const float *columns = planes + (size_t)ki * p.shift;
+            if (c->y_layout == LAYOUT_NHWC)
+                multiply(CblasTrans, CblasNoTrans, p.pixels, w->oc, p.taps, columns, p.plane,
+                         weights + (size_t)ki * (size_t)(p.taps * w->oc), w->oc, ki > 0, to, w->oc);
+            else
+                multiply(CblasNoTrans, CblasNoTrans, w->oc, p.pixels, p.taps,
+                         weights + (size_t)(ki * p.taps), w->kh * p.taps, columns, p.plane, ki > 0,
+                         to, p.pixels);
+        }
+    }
+}
+
+static void rows_weight_gradient(const struct convolution *c, const float *planes, const float *dy,
+                                 bool add, float *dw)
+{
+    const struct window *w = &c->window;
+    struct row_product p = row_product_of(c);
+    for (int ki = 0; ki < w->kh; ki++) {
+        const float *columns = planes + (size_t)ki * p.shift;
+        if (c->y_layout == LAYOUT_NHWC)
+            multiply(CblasNoTrans, CblasNoTrans, p.taps, w->oc, p.pixels, columns, p.plane, dy,
+                     w->oc, add, dw + (size_t)ki * (size_t)(p.taps * w->oc), w->oc);
+        else
+            multiply(CblasNoTrans, CblasTrans, w->oc, p.taps, p.pixels, dy, p.pixels, columns,
+                     p.plane, add, dw + (size_t)(ki * p.taps), w->kh * p.taps);
+    }
+}
+
+/* The products add to the planes where kernel rows overlap: that part of col2im is free. */
+static void rows_column_gradient(const struct convolution *c, const struct kernels *k,
+                                 const float *weights, const float *dy, float *planes,
+                                 float *transposed)
+{
+    const struct window *w = &c->window;
+    struct row_product p = row_product_of(c);
+    memset(planes, 0, (size_t)p.taps * (size_t)p.plane * sizeof *planes);
+    if (c->y_layout == LAYOUT_NHWC)
+        k->transpose(p.pixels, w->oc, dy, transposed);
+    for (int ki = 0; ki < w->kh; ki++) {
+        float *columns = planes + (size_t)ki * p.shift;
+        if (c->y_layout == LAYOUT_NHWC)
+            multiply(CblasNoTrans, CblasNoTrans, p.taps, p.pixels, w->oc,
+                     weights + (size_t)ki * (size_t)(p.taps * w->oc), w->oc, transposed, p.pixels,
+                     true, columns, p.plane);
+        else
+            multiply(CblasTrans, CblasNoTrans, p.taps, p.pixels, w->oc,
+                     weights + (size_t)(ki * p.taps), w->kh * p.taps, dy, p.pixels, true, columns,
+                     p.plane);
+    }
+}
+
+static void rows_backward(const struct convolution *c, const struct kernels *k, int n,
+                          const float *x, const float *weights, const float *dy, float *dx,
+                          bool accumulate_dw, float *dw, float *scratch)
+{
+    const struct window *w = &c->window;
+    struct row_product p = row_product_of(c);
+    for (int i = 0; i < n; i++) {
+        size_t image = (size_t)i * input_size(w);
+        const float *from = dy + (size_t)i * (size_t)p.pixels * (size_t)w->oc;
+        if (dw) {
+            k->im2col_taps(&c->row_window, c->x_layout, 0, c->row_window.oh, 0, w->ic, x + image,
+                           scratch);
+            rows_weight_gradient(c, scratch, from, accumulate_dw || i > 0, dw);
+        }
+        if (dx) {
+            rows_column_gradient(c, k, weights, from, scratch,
+                                 scratch + (size_t)p.taps * (size_t)p.plane);
+            k->col2im_taps(&c->row_window, c->x_layout, 0, c->row_window.oh, 0, w->ic, scratch,
+                           dx + image);
         }
     }
 }
@@ -370,7 +497,7 @@ void convolution_forward(const struct convolution *c, const struct kernels *k, i
 {
     switch (c->lowering) {
     case LOWERING_TAPS:
-        taps_forward(c, k, n, x, w, y, scratch);
+        (c->by_rows ? rows_forward : taps_forward)(c, k, n, x, w, y, scratch);
         break;
     case LOWERING_PIXELS:
         pixels_forward(c, k, n, x, w, y, scratch);
@@ -408,7 +535,8 @@ void convolution_backward(const struct convolution *c, const struct kernels *k, 
         memset(dx, 0, (size_t)n * input_size(&c->window) * sizeof *dx);
     switch (c->lowering) {
     case LOWERING_TAPS:
-        taps_backward(c, k, n, x, w, dy, dx, accumulate_dw, dw, scratch);
+        (c->by_rows ? rows_backward : taps_backward)(c, k, n, x, w, dy, dx, accumulate_dw, dw,
+                                                     scratch);
         break;
     case LOWERING_PIXELS:
         pixels_backward(c, k, n, x, w, dy, dx, accumulate_dw, dw, scratch);

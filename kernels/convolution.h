@@ -5,6 +5,7 @@
  *   [g, kh, kw, ic/g, oc/g]  pixels first and pointwise
  *   [ic, kh, kw, oc]         taps first, y in NHWC
  *   [oc, ic, kh, kw]         taps first, y in NCHW
+ *   [kh, ic, kw, oc], [oc, kh, ic, kw]   the same by kernel rows
  *   [kh, kw, c]              depthwise
  * as convolution_weight_strides() tells. x, y and their gradients are n images in the plan's
  * layouts.
@@ -28,6 +29,8 @@ struct convolution {
     int rows;        /* output pixels a tile of columns, at the most */
     int kernel_rows; /* kernel rows a column matrix, at the most */
     int output_rows; /* taps first: output rows of an image a tile */
+    bool by_rows;    /* taps first: a product a kernel row, all from the same columns */
+    struct window row_window; /* then: the window whose columns these are */
     int weight_tiles; /* > 0: the weight gradient is cut over weights instead of over images */
     int weight_channels; /* then: input channels a tile */
     size_t scratch;   /* floats that every function below needs, at the most */

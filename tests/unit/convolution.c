@@ -33,12 +33,15 @@ static const struct shape shapes[] = {
     {1, 2, 50, 37, 3, 2, 2, 1, 1, 1, 1, 0, 1, 1, 0, 1},
     {2, 6, 5, 5, 120, 5, 5, 1, 1, 1, 1, 0, 0, 0, 0, 1},
     {1, 2, 2, 3, 4, 1, 1, 2, 2, 1, 1, 1, 2, 0, 1, 1},
+    {2, 3, 40, 41, 33, 5, 3, 1, 1, 1, 1, 2, 1, 2, 1, 1},
+    {1, 2, 30, 90, 7, 3, 3, 1, 1, 1, 1, 1, 1, 0, 1, 1},
     /* many: pixels first, one tile of columns and several */
     {3, 8, 7, 6, 9, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
     {2, 17, 9, 11, 31, 2, 3, 2, 1, 1, 1, 0, 2, 1, 0, 1},
     {1, 16, 13, 10, 16, 3, 3, 3, 2, 2, 1, 2, 1, 3, 0, 1},
     {3, 16, 20, 21, 80, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
     {3, 12, 21, 20, 24, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
+    {2, 8, 16, 32, 8, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1}, /* a full tile: all of the scratch */
     {2, 24, 8, 9, 20, 1, 1, 2, 2, 1, 1, 0, 0, 0, 0, 1},
     {2, 10, 4, 5, 3, 1, 1, 1, 1, 1, 1, 1, 0, 0, 2, 1},
     {1, 9, 3, 2, 8, 5, 7, 1, 1, 1, 1, 4, 6, 3, 5, 1},
@@ -351,14 +354,14 @@ Test(convolution, is_the_naive_sum_under_every_plan)
 /* So that the test above stays what it says: its shapes reach every way a plan can go. */
 Test(convolution, the_tested_shapes_reach_every_plan)
 {
-    size_t lowerings[4] = {0}, taps_layouts[2] = {0}, weights_apart[4] = {0};
+    size_t lowerings[4] = {0}, taps_layouts[2][2] = {{0}}, weights_apart[4] = {0};
     size_t parts = 0, tiles = 0, kernel_rows = 0, narrow_slices = 0;
     for (size_t i = 0; i < COUNT(shapes); i++) {
         const struct window w = window_of(&shapes[i]);
         const struct convolution c = convolution_plan(w);
         lowerings[c.lowering]++;
         if (c.lowering == LOWERING_TAPS) {
-            taps_layouts[c.y_layout]++;
+            taps_layouts[c.by_rows][c.y_layout]++;
             parts += c.output_rows < w.oh;
             continue;
         }
@@ -369,8 +372,10 @@ Test(convolution, the_tested_shapes_reach_every_plan)
     }
     for (size_t i = 0; i < 4; i++)
         cr_expect_gt(lowerings[i], 1, "lowering %zu", i);
-    cr_expect_gt(taps_layouts[LAYOUT_NHWC], 0);
-    cr_expect_gt(taps_layouts[LAYOUT_NCHW], 0);
+    for (int by_rows = 0; by_rows < 2; by_rows++) {
+        cr_expect_gt(taps_layouts[by_rows][LAYOUT_NHWC], 0, "by_rows %d", by_rows);
+        cr_expect_gt(taps_layouts[by_rows][LAYOUT_NCHW], 0, "by_rows %d", by_rows);
+    }
     cr_expect_gt(weights_apart[LOWERING_PIXELS], 0);
     cr_expect_gt(weights_apart[LOWERING_POINTWISE], 0);
     cr_expect_gt(parts, 0);
@@ -409,6 +414,10 @@ Test(convolution, weight_strides_are_those_of_the_documented_orders)
                         int place = (((group * w.kh + ki) * w.kw + kj) * icg + in) * ocg + out;
                         if (c.lowering == LOWERING_DEPTHWISE)
                             place = (ki * w.kw + kj) * w.ic + group;
+                        else if (c.by_rows)
+                            place = c.y_layout == LAYOUT_NHWC
+                                        ? ((ki * w.ic + in) * w.kw + kj) * w.oc + o
+                                        : ((o * w.kh + ki) * w.ic + in) * w.kw + kj;
                         else if (c.lowering == LOWERING_TAPS)
                             place = c.y_layout == LAYOUT_NHWC
                                         ? ((in * w.kh + ki) * w.kw + kj) * w.oc + o
