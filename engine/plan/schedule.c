@@ -197,11 +197,18 @@ static bool accumulates(const struct plan *plan, const struct step *step)
            plan->nodes[step->node]->parameter_count > 0;
 }
 
-static void add_fold(struct plan *plan, size_t from, size_t to, size_t count)
+/* Parameter by parameter: what lies between them is never written, and is no gradient. */
+static void add_folds(struct plan *plan, const struct step *step, const struct node *node)
 {
-    for (size_t done = 0; done < count; done += FOLD_FLOATS) {
-        size_t piece = count - done < FOLD_FLOATS ? count - done : FOLD_FLOATS;
-        plan->items[plan->item_count++] = (struct item){-1, 0, from + done, to + done, piece};
+    for (int i = 0; i < node->parameter_count; i++) {
+        const struct parameter *parameter = &node->parameters[i];
+        size_t to = parameter->offset;
+        size_t from = step->accumulator_offset + to - node->parameters[0].offset;
+        for (size_t done = 0; done < parameter->count; done += FOLD_FLOATS) {
+            size_t left = parameter->count - done;
+            size_t piece = left < FOLD_FLOATS ? left : FOLD_FLOATS;
+            plan->items[plan->item_count++] = (struct item){-1, 0, from + done, to + done, piece};
+        }
     }
 }
 
@@ -215,7 +222,8 @@ static size_t count_items(const struct plan *plan)
             continue;
         count += (size_t)plan->wants[step->node].weight_tiles;
         if (accumulates(plan, step))
-            count += accumulator_floats(plan->nodes[step->node]) / FOLD_FLOATS + 1;
+            count += accumulator_floats(plan->nodes[step->node]) / FOLD_FLOATS +
+                     (size_t)plan->nodes[step->node]->parameter_count;
     }
     return count;
 }
@@ -234,9 +242,8 @@ static void fill_items(struct plan *plan)
                 plan->items[plan->item_count++] = (struct item){.step = i, .index = w};
             if (accumulates(plan, step)) {
                 step->accumulator_offset = stage->accumulator_floats;
-                size_t floats = accumulator_floats(node);
-                add_fold(plan, step->accumulator_offset, node->parameters[0].offset, floats);
-                stage->accumulator_floats += floats;
+                add_folds(plan, step, node);
+                stage->accumulator_floats += accumulator_floats(node);
             }
         }
         stage->end_item = plan->item_count;
