@@ -170,14 +170,16 @@ def distance(a, b):
     return (a.double() - b.double()).abs().max().item()
 
 
-def check(what, ours, truth, others, text):
-    """`others`: what float32 and disturbed networks make of it."""
-    allowed = SLACK * max(distance(other, truth) for other in others)
-    allowed += FLOOR * EPS * truth.abs().max().item()
+def compare(what, ours, truth, others):
+    """What is wrong, or None; `others`: what float32 and disturbed networks make of it."""
+    if ours.shape != truth.shape:
+        return f"{what}: shape {tuple(ours.shape)} instead of {tuple(truth.shape)}"
+    largest = truth.abs().max().item()
+    allowed = SLACK * max(distance(other, truth) for other in others) + FLOOR * EPS * largest
     found = distance(ours, truth)
-    assert ours.shape == truth.shape, f"{what}: {ours.shape} is not {truth.shape}\n\n{text}"
-    assert found <= allowed, (f"{what}: off by {found:.3g}, {allowed:.3g} is allowed; "
-                              f"largest value {truth.abs().max():.3g}\n\n{text}")
+    if found <= allowed:
+        return None
+    return f"{what}: off by {found:.3g}, {allowed:.3g} is allowed; largest value {largest:.3g}"
 
 
 class Comparison:
@@ -209,16 +211,22 @@ class Comparison:
         self.truth_steps = train_torch(self.truth, self.text, self.sample)
         return self.truth.nearest_kink()
 
+    def require(self, complaints):
+        complaints = [complaint for complaint in complaints if complaint]
+        assert not complaints, "\n".join([*complaints, " ".join(self.arguments), self.text])
+
     def check_training(self):
         self.ours = run_program(self.program, self.folder, self.text, *self.arguments)
         others_steps = [train_torch(other, self.text, self.sample) for other in self.others]
-        for key, truth in self.truth_steps.items():
-            check(f"{key} of the steps", torch.tensor(self.ours.steps[key]), torch.tensor(truth),
-                  [torch.tensor(steps[key]) for steps in others_steps], self.text)
+        complaints = [compare(f"{key} of the steps", torch.from_numpy(self.ours.steps[key]),
+                              torch.tensor(truth), [torch.tensor(steps[key])
+                                                    for steps in others_steps])
+                      for key, truth in self.truth_steps.items()]
         truth, others = weights(self.truth), [weights(other) for other in self.others]
         assert self.ours.state.keys() == truth.keys()
-        for key, value in truth.items():
-            check(key, self.ours.state[key], value, [other[key] for other in others], self.text)
+        complaints += [compare(key, self.ours.state[key], value, [other[key] for other in others])
+                       for key, value in truth.items()]
+        self.require(complaints)
 
     def check_evaluation(self):
         """The trained weights on the test split: its score, and the stored samples."""
@@ -228,14 +236,15 @@ class Comparison:
         logits = evaluate(truth, images)
         others = [evaluate(other, images) for other in others]
         n = len(self.ours.golden["input"])
-        assert distance(self.ours.golden["input"], images[:n]) <= FLOOR * EPS * (
-            images.abs().max() + (self.sample.mean / self.sample.std).max())
-        check("golden logits", self.ours.golden["logits"], logits[:n],
-              [other[:n] for other in others], self.text)
+        pixels = (images.abs().max() + (self.sample.mean / self.sample.std).max())
+        assert distance(self.ours.golden["input"], images[:n]) <= FLOOR * EPS * pixels
         assert self.ours.test["count"] == len(images)
-        loss = F.cross_entropy(logits, labels)
-        check("test loss", torch.tensor(self.ours.test["loss"]), loss,
-              [F.cross_entropy(other, labels) for other in others], self.text)
+        self.require([
+            compare("golden logits", self.ours.golden["logits"], logits[:n],
+                    [other[:n] for other in others]),
+            compare("test loss", torch.tensor(self.ours.test["loss"]),
+                    F.cross_entropy(logits, labels),
+                    [F.cross_entropy(other, labels) for other in others])])
         right = [(other.argmax(1) == labels).double().mean().item() for other in [logits, *others]]
         assert min(right) - 1e-9 <= self.ours.test["accuracy"] <= max(right) + 1e-9, self.text
 
