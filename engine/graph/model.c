@@ -7,51 +7,97 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Calls for each element in row-major order of the parameter's dims: its index there, and where it
- * lies in memory. */
-#define FOR_EACH_ELEMENT(parameter, index, place)                                                  \
-    for (size_t index = 0, place; index < (parameter)->count &&                                    \
-                                  ((place) = element_place((parameter), index), true);             \
-         index++)
-
-static size_t element_place(const struct parameter *parameter, size_t index)
+/* Calls visit(context, place, values) for each run of the last extent in row-major order of the
+ * parameter's dims: `place` is where the run begins in memory, `values` where in row-major order. */
+static void for_each_run(const struct parameter *parameter,
+                         void (*visit)(const struct parameter *parameter, size_t place,
+                                       size_t first, void *context),
+                         void *context)
 {
-    size_t place = parameter->offset;
-    for (int i = PARAMETER_RANK - 1; i >= 0; i--) {
-        size_t extent = (size_t)parameter->extents[i];
-        place += index % extent * parameter->strides[i];
-        index /= extent;
+    size_t index[PARAMETER_RANK] = {0}, place = parameter->offset;
+    size_t run = (size_t)parameter->extents[PARAMETER_RANK - 1];
+    for (size_t first = 0; first < parameter->count; first += run) {
+        visit(parameter, place, first, context);
+        for (int i = PARAMETER_RANK - 2; i >= 0; i--) {
+            place += parameter->strides[i];
+            if (++index[i] < (size_t)parameter->extents[i])
+                break;
+            place -= index[i] * parameter->strides[i];
+            index[i] = 0;
+        }
     }
-    return place;
+}
+
+/* Two arrays of the same numbers: the model's, and in row-major order. */
+struct copy {
+    const float *from;
+    float *to;
+};
+
+static void export_run(const struct parameter *parameter, size_t place, size_t first, void *context)
+{
+    const struct copy *copy = context;
+    size_t stride = parameter->strides[PARAMETER_RANK - 1];
+    for (int i = 0; i < parameter->extents[PARAMETER_RANK - 1]; i++)
+        copy->to[first + (size_t)i] = copy->from[place + (size_t)i * stride];
+}
+
+static void import_run(const struct parameter *parameter, size_t place, size_t first, void *context)
+{
+    const struct copy *copy = context;
+    size_t stride = parameter->strides[PARAMETER_RANK - 1];
+    for (int i = 0; i < parameter->extents[PARAMETER_RANK - 1]; i++)
+        copy->to[place + (size_t)i * stride] = copy->from[first + (size_t)i];
 }
 
 void parameter_export(const struct parameter *parameter, const float *array, float *values)
 {
-    FOR_EACH_ELEMENT(parameter, i, place)
-        values[i] = array[place];
+    for_each_run(parameter, export_run, &(struct copy){array, values});
 }
 
 void parameter_import(const struct parameter *parameter, const float *values, float *array)
 {
-    FOR_EACH_ELEMENT(parameter, i, place)
-        array[place] = values[i];
+    for_each_run(parameter, import_run, &(struct copy){values, array});
 }
 
-/* Four draws of the wanted distribution from one block of random numbers. */
-static void draw4(struct random_stream *stream, bool normal, double scale, float values[4])
+/* How a parameter's first values are drawn. */
+struct drawing {
+    struct random_stream stream;
+    enum { DRAW_CONSTANT, DRAW_NORMAL, DRAW_UNIFORM } kind;
+    float scale;     /* deviation, bound, or the constant itself */
+    float values[4]; /* of the block under way */
+    float *array;
+};
+
+/* Four values from one block of random numbers: Box-Muller for the normal ones. Single precision
+ * is enough for weights, and a large network has ten million. */
+static void draw_block(struct drawing *d)
 {
     uint32_t draws[4];
-    random_next4(stream, draws);
+    random_next4(&d->stream, draws);
     for (int i = 0; i < 4; i += 2) {
-        double a = ((double)draws[i] + 0.5) * 0x1p-32, b = ((double)draws[i + 1] + 0.5) * 0x1p-32;
-        if (normal) { /* Box-Muller */
-            double radius = scale * sqrt(-2.0 * log(a)), angle = 6.283185307179586 * b;
-            values[i] = (float)(radius * cos(angle));
-            values[i + 1] = (float)(radius * sin(angle));
+        float a = ((float)(draws[i] >> 8) + 0.5f) * 0x1p-24f;
+        float b = ((float)(draws[i + 1] >> 8) + 0.5f) * 0x1p-24f;
+        if (d->kind == DRAW_NORMAL) {
+            float radius = d->scale * sqrtf(-2.0f * logf(a)), angle = 6.2831853f * b;
+            d->values[i] = radius * cosf(angle);
+            d->values[i + 1] = radius * sinf(angle);
         } else {
-            values[i] = (float)(scale * (2.0 * a - 1.0));
-            values[i + 1] = (float)(scale * (2.0 * b - 1.0));
+            d->values[i] = d->scale * (2.0f * a - 1.0f);
+            d->values[i + 1] = d->scale * (2.0f * b - 1.0f);
         }
+    }
+}
+
+static void draw_run(const struct parameter *parameter, size_t place, size_t first, void *context)
+{
+    struct drawing *d = context;
+    for (int i = 0; i < parameter->extents[PARAMETER_RANK - 1]; i++) {
+        size_t index = first + (size_t)i;
+        if (d->kind != DRAW_CONSTANT && index % 4 == 0)
+            draw_block(d);
+        d->array[place + (size_t)i * parameter->strides[PARAMETER_RANK - 1]] =
+            d->kind == DRAW_CONSTANT ? d->scale : d->values[index % 4];
     }
 }
 
@@ -60,16 +106,19 @@ static void initialize(const struct node *node, const struct parameter *paramete
 {
     char name[256];
     snprintf(name, sizeof name, "%s.%s", node->name, parameter->suffix);
-    struct random_stream stream = {.seed = seed, .purpose = random_purpose(RANDOM_WEIGHTS, name)};
     double in = (double)parameter->fan_in, out = (double)parameter->fan_out, scale = 0.0;
-    bool normal = false, drawn = true;
+    struct drawing drawing = {
+        .stream = {.seed = seed, .purpose = random_purpose(RANDOM_WEIGHTS, name)},
+        .kind = DRAW_UNIFORM,
+        .array = array,
+    };
     switch (parameter->initializer) {
     case INIT_HE:
-        normal = true;
+        drawing.kind = DRAW_NORMAL;
         scale = sqrt(2.0 / in);
         break;
     case INIT_LECUN:
-        normal = true;
+        drawing.kind = DRAW_NORMAL;
         scale = sqrt(1.0 / in);
         break;
     case INIT_XAVIER:
@@ -80,16 +129,12 @@ static void initialize(const struct node *node, const struct parameter *paramete
         break;
     case INIT_ZERO:
     case INIT_CONSTANT:
-        drawn = false;
+        drawing.kind = DRAW_CONSTANT;
+        scale = parameter->constant;
         break;
     }
-    float values[4] = {0};
-    float constant = parameter->initializer == INIT_CONSTANT ? (float)parameter->constant : 0.0f;
-    FOR_EACH_ELEMENT(parameter, i, place) {
-        if (drawn && i % 4 == 0)
-            draw4(&stream, normal, scale, values);
-        array[place] = drawn ? values[i % 4] : constant;
-    }
+    drawing.scale = (float)scale;
+    for_each_run(parameter, draw_run, &drawing);
 }
 
 enum colonnade_status model_create(struct model **created, const struct graph *graph, uint64_t seed,
