@@ -17,10 +17,12 @@ enum { LANES = 4 };
 #endif
 
 typedef float vector __attribute__((vector_size(LANES * sizeof(float))));
+typedef int32_t integers __attribute__((vector_size(LANES * sizeof(int32_t))));
 
 enum {
     PIXELS = 4,  /* results side by side that share each weight loaded */
-    COLUMNS = 4, /* kernel columns of the weight gradient at a time */
+    COLUMNS = 4, /* kernel columns of the weight gradient at a time, */
+    ROWS = 8,    /* and kernel rows */
     RUN = 128    /* pixels that the weight gradient sums in float, about */
 };
 
@@ -119,16 +121,25 @@ static inline __attribute__((always_inline)) void sum_windows(const struct patch
     }
 }
 
-/* Where the last vector of channels overlaps the one before, only its new lanes are stored. */
-static inline __attribute__((always_inline)) void put(float *to, vector sum, size_t lanes,
-                                                      bool accumulate)
+/* The last `lanes` lanes of v; the others are zero. */
+static inline vector last_lanes(vector v, size_t lanes)
 {
-    if (lanes == LANES) {
-        store(to, accumulate ? load(to) + sum : sum);
-        return;
-    }
-    for (size_t l = LANES - lanes; l < LANES; l++)
-        to[l] = accumulate ? to[l] + sum[l] : sum[l];
+    integers index;
+    for (int l = 0; l < LANES; l++)
+        index[l] = l;
+    return (vector)((integers)v & (index >= (int)(LANES - lanes)));
+}
+
+/* Where the last vector of channels overlaps the one before, only its new lanes are added: the
+ * others were. */
+static inline void put(float *to, vector sum, size_t lanes, bool accumulate)
+{
+    if (!accumulate)
+        store(to, sum);
+    else if (lanes == LANES)
+        store(to, load(to) + sum);
+    else
+        store(to, load(to) + last_lanes(sum, lanes));
 }
 
 /* `pixels` results `to_step` floats apart, LANES or more channels. */
@@ -350,58 +361,75 @@ static void narrow_products(const struct columns *s, const float *x, const float
         }
 }
 
-static inline void drain(int count, vector *sums, double totals[][LANES])
+/* LANES channels (or all, where there are fewer) of a block of weights. */
+struct totals {
+    double of[ROWS][COLUMNS][LANES];
+};
+
+static void drain(int rows, int columns, vector sums[ROWS][COLUMNS], struct totals *totals)
 {
-    for (int j = 0; j < count; j++) {
-        for (int l = 0; l < LANES; l++)
-            totals[j][l] += (double)sums[j][l];
-        sums[j] = (vector){0};
-    }
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < columns; j++) {
+            for (int l = 0; l < LANES; l++)
+                totals->of[i][j][l] += (double)sums[i][j][l];
+            sums[i][j] = (vector){0};
+        }
 }
 
-/* totals[j] of LANES channels (or all, where there are fewer) and kernel row ki, over n images. */
-static void kernel_row_products(const struct window *t, const struct columns *s, int n, int ki,
-                                const float *x, const float *dy, double totals[][LANES])
+/* Totals over n images of `rows` kernel rows from k0 on. A row of dy serves all of them, and rows
+ * of x are in cache from one row of dy to the next. */
+static void block_products(const struct window *t, const struct columns *s, int n, int k0, int rows,
+                           const float *x, const float *dy, struct totals *totals)
 {
     const size_t x_row = s->channels * (size_t)t->iw, dy_row = s->channels * (size_t)t->ow;
-    vector sums[COLUMNS] = {{0}};
+    vector sums[ROWS][COLUMNS] = {{{0}}};
     int run = 0;
-    memset(totals, 0, COLUMNS * sizeof totals[0]);
+    memset(totals, 0, sizeof *totals);
     for (int i = 0; i < n; i++, x += x_row * (size_t)t->ih)
         for (int oy = 0; oy < t->oh; oy++, dy += dy_row) {
-            const int iy = oy * t->sh - t->pt + ki * t->dh;
-            if (iy < 0 || iy >= t->ih)
-                continue;
-            if (s->channels < LANES)
-                narrow_products(s, x + (size_t)iy * x_row, dy, sums);
-            else
-                vector_products(s, x + (size_t)iy * x_row, dy, sums);
+            for (int ki = 0; ki < rows; ki++) {
+                const int iy = oy * t->sh - t->pt + (k0 + ki) * t->dh;
+                if (iy < 0 || iy >= t->ih)
+                    continue;
+                if (s->channels < LANES)
+                    narrow_products(s, x + (size_t)iy * x_row, dy, sums[ki]);
+                else
+                    vector_products(s, x + (size_t)iy * x_row, dy, sums[ki]);
+            }
             run += t->ow;
             if (run >= RUN) {
-                drain(s->count, sums, totals);
+                drain(rows, s->count, sums, totals);
                 run = 0;
             }
         }
-    drain(s->count, sums, totals);
+    drain(rows, s->count, sums, totals);
+}
+
+/* Channels [c, end), whose vector begins with channel `from`; x and dy begin there. */
+static void block_gradient(const struct window *t, int n, int ki, int kj, size_t from, size_t c,
+                           size_t end, const float *x, const float *dy, float *dw)
+{
+    const int rows = t->kh - ki < ROWS ? t->kh - ki : ROWS;
+    const struct columns s = columns_of(t, kj);
+    struct totals totals;
+    block_products(t, &s, n, ki, rows, x, dy, &totals);
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < s.count; j++) {
+            float *to = dw + (size_t)((ki + i) * t->kw + kj + j) * s.channels;
+            for (size_t l = c; l < end; l++)
+                to[l] += (float)totals.of[i][j][l - from];
+        }
 }
 
 void KERNEL(depthwise_backward_weights)(const struct window *window, int n, const float *x,
                                         const float *dy, float *dw)
 {
-    const struct window *const t = window;
-    const size_t channels = (size_t)t->ic;
+    const size_t channels = (size_t)window->ic;
     for (size_t c = 0; c < channels; c += LANES) {
         const size_t end = c + LANES < channels ? c + LANES : channels;
         const size_t from = channels < LANES ? 0 : end - LANES; /* may overlap the vector before */
-        for (int ki = 0; ki < t->kh; ki++)
-            for (int k0 = 0; k0 < t->kw; k0 += COLUMNS) {
-                double totals[COLUMNS][LANES];
-                const struct columns s = columns_of(t, k0);
-                kernel_row_products(t, &s, n, ki, x + from, dy + from, totals);
-                float *to = dw + (size_t)(ki * t->kw + k0) * channels;
-                for (int j = 0; j < s.count; j++, to += channels)
-                    for (size_t l = c; l < end; l++)
-                        to[l] += (float)totals[j][l - from];
-            }
+        for (int ki = 0; ki < window->kh; ki += ROWS)
+            for (int kj = 0; kj < window->kw; kj += COLUMNS)
+                block_gradient(window, n, ki, kj, from, c, end, x + from, dy + from, dw);
     }
 }

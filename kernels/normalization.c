@@ -11,6 +11,7 @@
 
 enum {
     BLOCK = 512, /* floats a row of a view, at the most: accumulators and coefficients stay in L1 */
+    PLANE = 64,  /* the same where a row is of one channel, so that little is left to fold */
     STRIPE = 256 /* rows summed in float, at the most */
 };
 
@@ -20,7 +21,8 @@ struct view {
     size_t rows, stride;
     size_t width;  /* floats a row, at most BLOCK */
     size_t tail;   /* floats of one more row, a shorter one; 0: there is none */
-    size_t period; /* channels: column j of a row is channel j % period */
+    size_t period; /* channels: column j of a row is channel j % period; the width is one channel's,
+                    * or a power of two times the period */
 };
 
 static inline size_t least(size_t a, size_t b)
@@ -53,7 +55,9 @@ static struct view view_rows(struct extent e, size_t n, size_t c0, size_t c1)
         const size_t width = least(BLOCK, c1 - c0);
         return (struct view){1, 0, rows, c, width, 0, width};
     }
-    const size_t fold = least(BLOCK / c, rows > 0 ? rows : 1);
+    size_t fold = 1;
+    while (2 * fold * c <= BLOCK && 2 * fold <= rows)
+        fold *= 2;
     return (struct view){1, 0, rows / fold, fold * c, fold * c, rows % fold * c, c};
 }
 
@@ -61,12 +65,11 @@ static struct view view_rows(struct extent e, size_t n, size_t c0, size_t c1)
 static struct view view_plane(struct extent e, size_t n)
 {
     const size_t hw = (size_t)e.hw;
-    if (hw <= BLOCK)
+    if (hw <= PLANE)
         return (struct view){1, 0, n, image_size(e), hw, 0, 1};
-    return (struct view){n, image_size(e), hw / BLOCK, BLOCK, BLOCK, hw % BLOCK, 1};
+    return (struct view){n, image_size(e), hw / PLANE, PLANE, PLANE, hw % PLANE, 1};
 }
 
-/* Channels from c0 on, and none from c1 on: `period` of them. */
 static struct view view_of(struct extent e, size_t n, size_t c0, size_t c1)
 {
     return channels_inner(e) ? view_rows(e, n, c0, c1) : view_plane(e, n);
@@ -83,18 +86,23 @@ static void fold_columns(const struct view *v, double *sum)
         sum[0] = total;
         return;
     }
-    for (size_t from = v->period; from < v->width; from += v->period)
+    for (size_t half = v->width / 2; half >= v->period; half /= 2)
 #pragma omp simd
-        for (size_t j = 0; j < v->period; j++)
-            sum[j] += sum[from + j];
+        for (size_t j = 0; j < half; j++)
+            sum[j] += sum[half + j];
 }
 
 /* Coefficients of channels, repeated over a row. */
-static void repeat_columns(const struct view *v, const float *restrict of_channel,
-                           float *restrict row)
+static void repeat_columns(const struct view *v, const float *of_channel, float *row)
 {
-    for (size_t to = 0; to < v->width; to += v->period)
-        memcpy(row + to, of_channel, v->period * sizeof(float));
+    if (v->period == 1) {
+        for (size_t j = 0; j < v->width; j++)
+            row[j] = *of_channel;
+        return;
+    }
+    memcpy(row, of_channel, v->period * sizeof(float));
+    for (size_t done = v->period; done < v->width; done *= 2)
+        memcpy(row + done, row, done * sizeof(float));
 }
 
 static inline void drain(size_t width, const float *restrict partial, double *restrict sum)
@@ -427,25 +435,46 @@ static inline float inverse_deviation(double m2, double count, float eps)
     return (float)(1 / sqrt(m2 / count + (double)eps));
 }
 
-/* Mean and inverse deviation of each group of one image, from those of its channels. */
+/* Mean and inverse deviation of each group of one image, from those of its channels. The squares
+ * of the means cancel in double: that costs less than their rounding to float does the data. */
 static void group_statistics(struct extent e, size_t g, float eps, const float *x,
                              float *statistics /* [g, 2] */)
 {
     const size_t size = (size_t)e.c / g;
-    double mean[BLOCK], m2[BLOCK], group_mean = 0, group_m2 = 0;
+    double mean[BLOCK], m2[BLOCK], means = 0, squares = 0, within = 0;
+    size_t channels = 0; /* of the group so far */
     struct view v;
     for (size_t c0 = 0; c0 < (size_t)e.c; c0 += v.period) {
         v = view_of(e, 1, c0, (size_t)e.c);
         view_moments(&v, x + c0 * channel_stride(e), e.hw, mean, m2);
         for (size_t j = 0; j < v.period; j++) {
-            const size_t group = (c0 + j) / size, before = (c0 + j) % size;
-            if (before == 0)
-                group_mean = group_m2 = 0;
-            const double delta = mean[j] - group_mean, parts = (double)(before + 1);
-            group_mean += delta / parts;
-            group_m2 += m2[j] + delta * delta * (e.hw * (double)before / parts);
-            statistics[2 * group] = (float)group_mean;
-            statistics[2 * group + 1] = inverse_deviation(group_m2, parts * e.hw, eps);
+            means += mean[j];
+            squares += mean[j] * mean[j];
+            within += m2[j];
+            if (++channels < size)
+                continue;
+            const double group_mean = means / (double)size;
+            const double between = fmax(squares - group_mean * means, 0) * e.hw;
+            *statistics++ = (float)group_mean;
+            *statistics++ = inverse_deviation(within + between, (double)size * e.hw, eps);
+            means = squares = within = 0;
+            channels = 0;
+        }
+    }
+}
+
+/* Their groups' mean and inverse for `count` channels from c0 on. */
+static void spread_statistics(size_t size, size_t c0, size_t count, const float *statistics,
+                              float *mean, float *inverse)
+{
+    const float *group = statistics + c0 / size * 2;
+    size_t left = size - c0 % size;
+    for (size_t j = 0; j < count; j++) {
+        mean[j] = group[0];
+        inverse[j] = group[1];
+        if (--left == 0) {
+            left = size;
+            group += 2;
         }
     }
 }
@@ -454,16 +483,16 @@ void KERNEL(groupnorm_forward)(struct extent e, int n, int g, float eps, const f
                                const float *weight, const float *bias, float *y, float *statistics)
 {
     const size_t size = (size_t)(e.c / g);
-    float scale[BLOCK], shift[BLOCK];
+    float mean[BLOCK], scale[BLOCK], shift[BLOCK];
     struct view v;
     for (int i = 0; i < n; i++, x += image_size(e), y += image_size(e), statistics += 2 * g) {
         group_statistics(e, (size_t)g, eps, x, statistics);
         for (size_t c0 = 0; c0 < (size_t)e.c; c0 += v.period) {
             v = view_of(e, 1, c0, (size_t)e.c);
+            spread_statistics(size, c0, v.period, statistics, mean, scale);
             for (size_t j = 0; j < v.period; j++) {
-                const float *group = statistics + (c0 + j) / size * 2;
-                scale[j] = weight[c0 + j] * group[1];
-                shift[j] = bias[c0 + j] - group[0] * scale[j];
+                scale[j] *= weight[c0 + j];
+                shift[j] = bias[c0 + j] - mean[j] * scale[j];
             }
             const size_t from = c0 * channel_stride(e);
             block_scale_shift(e, 1, &v, x + from, scale, shift, y + from);
@@ -478,46 +507,55 @@ static void group_reduce(struct extent e, size_t size, size_t g0, size_t g1, con
                          double *sums, float *dweight, float *dbias)
 {
     double first[BLOCK], second[BLOCK];
-    float mean[BLOCK];
+    float mean[BLOCK], inverse[BLOCK];
+    size_t left = size; /* channels of the group */
     struct view v;
     memset(sums, 0, (g1 - g0) * 2 * sizeof(double));
     for (size_t c0 = g0 * size; c0 < g1 * size; c0 += v.period) {
         v = view_of(e, 1, c0, g1 * size);
-        for (size_t j = 0; j < v.period; j++)
-            mean[j] = statistics[(c0 + j) / size * 2];
+        spread_statistics(size, c0, v.period, statistics, mean, inverse);
         const size_t from = c0 * channel_stride(e);
         view_products(&v, x + from, dy + from, mean, first, second);
         for (size_t j = 0; j < v.period; j++) {
-            const size_t c = c0 + j, group = c / size;
-            second[j] *= (double)statistics[2 * group + 1];
-            dbias[c] += (float)first[j];
-            dweight[c] += (float)second[j];
-            sums[2 * (group - g0)] += (double)weight[c] * first[j];
-            sums[2 * (group - g0) + 1] += (double)weight[c] * second[j];
+            const double product = second[j] * (double)inverse[j];
+            dbias[c0 + j] += (float)first[j];
+            dweight[c0 + j] += (float)product;
+            sums[0] += (double)weight[c0 + j] * first[j];
+            sums[1] += (double)weight[c0 + j] * product;
+            if (--left == 0) {
+                left = size;
+                sums += 2;
+            }
         }
     }
 }
 
-/* dx = inverse * (weight * dy - (sums[0] + xh * sums[1]) / count), as a, b, d of gradient_row(). */
+/* sums -> what dx takes from x and from one in its group: dx = inverse * (weight * dy -
+ * (sums[0] + xh * sums[1]) / count) = inverse * weight * dy + slope * x + level. */
+static void group_coefficients(size_t groups, double count, const float *statistics,
+                               const double *sums, float *coefficients /* [groups, 2] */)
+{
+    for (size_t i = 0; i < 2 * groups; i += 2) {
+        const double mean = (double)statistics[i], inverse = (double)statistics[i + 1];
+        const double slope = -inverse * inverse * sums[i + 1] / count;
+        coefficients[i] = (float)slope;
+        coefficients[i + 1] = (float)(-inverse * sums[i] / count - slope * mean);
+    }
+}
+
 static void group_apply(struct extent e, size_t size, size_t g0, size_t g1, const float *x,
                         const float *dy, const float *weight, const float *statistics,
                         const double *sums, bool accumulate, float *dx)
 {
-    const double count = (double)size * e.hw;
-    float a[BLOCK], b[BLOCK], d[BLOCK];
+    float coefficients[2 * BLOCK], mean[BLOCK], a[BLOCK], b[BLOCK], d[BLOCK];
     struct view v;
+    group_coefficients(g1 - g0, (double)size * e.hw, statistics + 2 * g0, sums, coefficients);
     for (size_t c0 = g0 * size; c0 < g1 * size; c0 += v.period) {
         v = view_of(e, 1, c0, g1 * size);
-        for (size_t j = 0; j < v.period; j++) {
-            const size_t group = (c0 + j) / size;
-            const double mean = (double)statistics[2 * group];
-            const double inverse = (double)statistics[2 * group + 1];
-            const double *sum = sums + 2 * (group - g0);
-            const double slope = -inverse * inverse * sum[1] / count;
-            a[j] = weight[c0 + j] * (float)inverse;
-            b[j] = (float)slope;
-            d[j] = (float)(-inverse * sum[0] / count - slope * mean);
-        }
+        spread_statistics(size, c0, v.period, statistics, mean, a);
+        spread_statistics(size, c0 - g0 * size, v.period, coefficients, b, d);
+        for (size_t j = 0; j < v.period; j++)
+            a[j] *= weight[c0 + j];
         const size_t from = c0 * channel_stride(e);
         block_gradient(e, 1, &v, x + from, dy + from, a, b, d, accumulate, dx + from);
     }
