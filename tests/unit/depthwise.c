@@ -141,6 +141,18 @@ static const struct window shapes[] = {
      .pl = 2,
      .pb = 0,
      .pr = 3},
+    {.ih = 14,
+     .iw = 4,
+     .kh = 10,
+     .kw = 5,
+     .sh = 1,
+     .sw = 1,
+     .dh = 1,
+     .dw = 1,
+     .pt = 2,
+     .pl = 1,
+     .pb = 4,
+     .pr = 3},
 };
 
 /* A vector of each width, its neighbours, and more than one. */
