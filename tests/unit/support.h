@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 /* An array of n elements with margins of a known pattern on both sides; guarded_free() fails
- * the test if a margin changed. Aligned to 4 bytes only on purpose where `shift` is 1. */
+ * the test if a margin changed. Zeroed, and aligned to 64 bytes. */
 float *guarded_floats(size_t n);
 double *guarded_doubles(size_t n);
 uint16_t *guarded_shorts(size_t n);
