@@ -53,11 +53,14 @@ static void plan_add(const struct node *node, struct node_plan *plan)
 {
     plan->forward_in_place = true;
     plan->passes_gradient = true;
-    for (int i = 0; i < node->input_count; i++)
+    for (int i = 0; i < node->input_count; i++) {
         if (converts(node, i)) {
             plan->scratch = shape_size(node->in);
             plan->passes_gradient = false;
         }
+        if (i > 1 && node->sources[i] == node->sources[0])
+            plan->forward_in_place = false; /* the first sum would stand where x[i] is */
+    }
 }
 
 /* The image of input i in the output's layout, through scratch where it lies otherwise. */
