@@ -221,11 +221,16 @@ Test(element, sums_squares_in_double)
 }
 
 /* The draw of element i, one at a time. */
-static bool dropped(size_t i, double rate, const uint32_t key[2], const uint32_t counter[3])
+static uint32_t draw(size_t i, const uint32_t key[2], const uint32_t counter[3])
 {
     const philox4x32_key_t philox_key = {{key[0], key[1]}};
     const philox4x32_ctr_t count = {{(uint32_t)(i / 4), counter[0], counter[1], counter[2]}};
-    return (double)philox4x32_R(10, count, philox_key).v[i % 4] < rate * 0x1p32;
+    return philox4x32_R(10, count, philox_key).v[i % 4];
+}
+
+static bool dropped(size_t i, double rate, const uint32_t key[2], const uint32_t counter[3])
+{
+    return (double)draw(i, key, counter) < rate * 0x1p32;
 }
 
 static void check_dropout(const struct kernels *k, size_t n, double rate, bool in_place,
@@ -260,6 +265,21 @@ Test(element, drops_by_philox_counter_and_scales_the_rest)
                 EACH(r, rates)
             for (int mode = 0; mode < 3; mode++)
                 check_dropout(tables[t], sizes[s], rates[r], mode == 1, mode == 2);
+}
+
+Test(element, drops_draws_below_the_rate_alone)
+{
+    static const uint32_t key[2] = {1, 2}, counter[3] = {3, 4, 5};
+    const double own = (double)draw(0, key, counter);
+    const float x = 1.0f;
+    const struct kernels *tables[3];
+    for (size_t t = 0, count = all_kernels(tables); t < count; t++) {
+        float y;
+        tables[t]->dropout(1, own * 0x1p-32, key, counter, false, &x, &y);
+        cr_expect_gt(y, 0.0f);
+        tables[t]->dropout(1, (own + 0.5) * 0x1p-32, key, counter, false, &x, &y);
+        cr_expect_eq(y, 0.0f);
+    }
 }
 
 Test(element, drops_infinities_too)
