@@ -126,7 +126,7 @@ ACTIVATION_TYPE(silu, "x * sigmoid(x)");
 ACTIVATION_TYPE(hardswish, "x * clamp(x + 3, 0, 6) / 6");
 
 static const struct key leaky_keys[] = {
-    {"slope", KEY_NUMBER, offsetof(struct activation_node, alpha), "0.01", .minimum = -1e3,
+    {"slope", KEY_NUMBER, offsetof(struct activation_node, alpha), "0.01", .minimum = 0,
      .maximum = 1e3, .help = "of the negative side"},
 };
 

@@ -60,6 +60,9 @@ static void plan_add(const struct node *node, struct node_plan *plan)
         }
         if (i > 1 && node->sources[i] == node->sources[0])
             plan->forward_in_place = false; /* the first sum would stand where x[i] is */
+        for (int before = 0; before < i; before++)
+            if (node->sources[i] == node->sources[before])
+                plan->passes_gradient = false; /* dx[i] += dy would change dy */
     }
 }
 
