@@ -6,14 +6,17 @@
  */
 #include "convolution.h"
 
+#include "product.h"
+
 #include <cblas.h>
 #include <string.h>
 
 enum {
     FEW_CHANNELS = 8,           /* fewer than this: taps first */
     TILE_ROWS = 512,            /* output pixels a tile: 64 to 256 cost 3 to 14 % of a step */
-    TILE_ROWS_NARROW = 1024,    /* the same with few output channels */
-    NARROW = 64,
+    PIECES_FILTERS = 128,       /* up to so many output channels products in pieces are faster: */
+    PIECES_FLOATS = 150 * 1000, /* then a tile's columns fit into half of a megabyte of L2, */
+    PIECES_ROWS = 128,          /* but it has so many rows at least */
     SPLIT_CHANNELS = 256,       /* from here on one kernel row at a time */
     SMALL_PRODUCT = 1000000,    /* OpenBLAS takes m * n * k up to this without packing */
     APART_WEIGHTS = 512 * 1024, /* from so many weights on their gradient is cut over weights */
@@ -105,9 +108,16 @@ static void plan_pixels(struct convolution *c)
     size_t weights = (size_t)taps_of(c) * (size_t)w->oc;
     c->x_layout = c->y_layout = LAYOUT_NHWC;
     c->lowering = is_pointwise(w) ? LOWERING_POINTWISE : LOWERING_PIXELS;
-    c->rows = w->oc <= NARROW ? TILE_ROWS_NARROW : TILE_ROWS;
     c->kernel_rows = w->ic / w->g >= SPLIT_CHANNELS ? 1 : w->kh;
     size_t width = (size_t)c->kernel_rows * (size_t)w->kw * (size_t)(w->ic / w->g);
+    c->rows = TILE_ROWS;
+    c->pieces = product_small_is_fast() && w->oc <= PIECES_FILTERS;
+    if (c->pieces) {
+        size_t rows = PIECES_FLOATS / width;
+        c->rows = rows > PIECES_ROWS ? (int)(rows < TILE_ROWS ? rows : TILE_ROWS) : PIECES_ROWS;
+        if (w->g == 1)
+            c->transposed = (size_t)taps_of(c) * (size_t)w->oc;
+    }
     if (w->g == 1 && weights >= APART_WEIGHTS) {
         c->weight_channels = w->ic >= 2 * 128 ? w->ic / 2 : w->ic;
         c->weight_tiles = w->kh * ceil_div((size_t)w->ic, (size_t)c->weight_channels);
@@ -423,35 +433,86 @@ static void pixels_forward(const struct convolution *c, const struct kernels *k,
                 struct block b = block_of(c, group, k0);
                 k->im2col_pixels(w, c->x_layout, rows.first, rows.count, b.k0, b.k1, b.c0, b.c1,
                                  x, scratch);
-                multiply(CblasNoTrans, CblasNoTrans, (int)rows.count, ocg, b.width, scratch,
-                         b.width, weights + b.weights, ocg, k0 > 0,
-                         y + rows.first * (size_t)w->oc + b.y, w->oc);
+                struct product p = {.add = k0 > 0,
+                                    .m = (int)rows.count,
+                                    .n = ocg,
+                                    .k = b.width,
+                                    .a = scratch,
+                                    .lda = b.width,
+                                    .b = weights + b.weights,
+                                    .ldb = ocg,
+                                    .c = y + rows.first * (size_t)w->oc + b.y,
+                                    .ldc = w->oc};
+                product(&p, c->pieces);
             }
         }
     }
 }
 
-static void pixels_backward(const struct convolution *c, const struct kernels *k, int n,
-                            const float *x, const float *weights, const float *dy, float *dx,
-                            bool accumulate_dw, float *dw, float *scratch)
+static void pixels_weight_gradient(const struct convolution *c, const struct block *b,
+                                   const struct rows *rows, const float *columns, const float *dy,
+                                   bool add, float *dw)
 {
     const struct window *w = &c->window;
-    int ocg = w->oc / w->g, tiles = rows_tiles(c, n);
+    struct product p = {.transposed = true,
+                        .add = add,
+                        .m = b->width,
+                        .n = w->oc / w->g,
+                        .k = (int)rows->count,
+                        .a = columns,
+                        .lda = b->width,
+                        .b = dy + rows->first * (size_t)w->oc + b->y,
+                        .ldb = w->oc,
+                        .c = dw + b->weights,
+                        .ldc = w->oc / w->g};
+    product(&p, c->pieces);
+}
+
+/* columns [rows, width] = dy times the transposed weights: as they lie in `transposed` [oc, taps],
+ * or, where there are none, as cblas transposes them. */
+static void pixels_column_gradient(const struct convolution *c, const struct block *b,
+                                   const struct rows *rows, const float *weights,
+                                   const float *transposed, const float *dy, float *columns)
+{
+    const struct window *w = &c->window;
+    int ocg = w->oc / w->g, taps = taps_of(c);
+    const float *from = dy + rows->first * (size_t)w->oc + b->y;
+    if (!transposed) {
+        multiply(CblasNoTrans, CblasTrans, (int)rows->count, b->width, ocg, from, w->oc,
+                 weights + b->weights, ocg, false, columns, b->width);
+        return;
+    }
+    struct product p = {.m = (int)rows->count,
+                        .n = b->width,
+                        .k = w->oc,
+                        .a = from,
+                        .lda = w->oc,
+                        .b = transposed + b->k0 * w->kw * w->ic,
+                        .ldb = taps,
+                        .c = columns,
+                        .ldc = b->width};
+    product(&p, c->pieces);
+}
+
+static void pixels_backward(const struct convolution *c, const struct kernels *k, int n,
+                            const float *x, const float *weights, const float *transposed,
+                            const float *dy, float *dx, bool accumulate_dw, float *dw,
+                            float *scratch)
+{
+    const struct window *w = &c->window;
+    int tiles = rows_tiles(c, n);
     for (int t = 0; t < tiles; t++) {
         struct rows rows = rows_of(c, n, tiles, t);
         for (int group = 0; group < w->g; group++) {
             for (int k0 = 0; k0 < w->kh; k0 += c->kernel_rows) {
                 struct block b = block_of(c, group, k0);
-                const float *from = dy + rows.first * (size_t)w->oc + b.y;
                 if (dw) {
                     k->im2col_pixels(w, c->x_layout, rows.first, rows.count, b.k0, b.k1, b.c0,
                                      b.c1, x, scratch);
-                    multiply(CblasTrans, CblasNoTrans, b.width, ocg, (int)rows.count, scratch,
-                             b.width, from, w->oc, accumulate_dw || t > 0, dw + b.weights, ocg);
+                    pixels_weight_gradient(c, &b, &rows, scratch, dy, accumulate_dw || t > 0, dw);
                 }
                 if (dx) {
-                    multiply(CblasNoTrans, CblasTrans, (int)rows.count, b.width, ocg, from, w->oc,
-                             weights + b.weights, ocg, false, scratch, b.width);
+                    pixels_column_gradient(c, &b, &rows, weights, transposed, dy, scratch);
                     k->col2im_pixels(w, c->x_layout, rows.first, rows.count, b.k0, b.k1, b.c0,
                                      b.c1, scratch, dx);
                 }
@@ -467,28 +528,67 @@ static void pointwise_forward(const struct convolution *c, int n, const float *x
     int tiles = rows_tiles(c, n);
     for (int t = 0; t < tiles; t++) {
         struct rows rows = rows_of(c, n, tiles, t);
-        multiply(CblasNoTrans, CblasNoTrans, (int)rows.count, w->oc, w->ic,
-                 x + rows.first * (size_t)w->ic, w->ic, weights, w->oc, false,
-                 y + rows.first * (size_t)w->oc, w->oc);
+        struct product p = {.m = (int)rows.count,
+                            .n = w->oc,
+                            .k = w->ic,
+                            .a = x + rows.first * (size_t)w->ic,
+                            .lda = w->ic,
+                            .b = weights,
+                            .ldb = w->oc,
+                            .c = y + rows.first * (size_t)w->oc,
+                            .ldc = w->oc};
+        product(&p, c->pieces);
     }
 }
 
+static void pointwise_data_gradient(const struct convolution *c, const struct rows *rows,
+                                    const float *weights, const float *transposed, const float *dy,
+                                    bool add, float *dx)
+{
+    const struct window *w = &c->window;
+    const float *from = dy + rows->first * (size_t)w->oc;
+    float *to = dx + rows->first * (size_t)w->ic;
+    if (!transposed) {
+        multiply(CblasNoTrans, CblasTrans, (int)rows->count, w->ic, w->oc, from, w->oc, weights,
+                 w->oc, add, to, w->ic);
+        return;
+    }
+    struct product p = {.add = add,
+                        .m = (int)rows->count,
+                        .n = w->ic,
+                        .k = w->oc,
+                        .a = from,
+                        .lda = w->oc,
+                        .b = transposed,
+                        .ldb = w->ic,
+                        .c = to,
+                        .ldc = w->ic};
+    product(&p, c->pieces);
+}
+
 static void pointwise_backward(const struct convolution *c, int n, const float *x,
-                               const float *weights, const float *dy, bool accumulate_dx,
-                               float *dx, bool accumulate_dw, float *dw)
+                               const float *weights, const float *transposed, const float *dy,
+                               bool accumulate_dx, float *dx, bool accumulate_dw, float *dw)
 {
     const struct window *w = &c->window;
     int tiles = rows_tiles(c, n);
     for (int t = 0; t < tiles; t++) {
         struct rows rows = rows_of(c, n, tiles, t);
-        const float *from = dy + rows.first * (size_t)w->oc;
+        struct product p = {.transposed = true,
+                            .add = accumulate_dw || t > 0,
+                            .m = w->ic,
+                            .n = w->oc,
+                            .k = (int)rows.count,
+                            .a = x + rows.first * (size_t)w->ic,
+                            .lda = w->ic,
+                            .b = dy + rows.first * (size_t)w->oc,
+                            .ldb = w->oc,
+                            .c = dw,
+                            .ldc = w->oc};
         if (dw)
-            multiply(CblasTrans, CblasNoTrans, w->ic, w->oc, (int)rows.count,
-                     x + rows.first * (size_t)w->ic, w->ic, from, w->oc, accumulate_dw || t > 0,
-                     dw, w->oc);
+            product(&p, c->pieces);
         if (dx)
-            multiply(CblasNoTrans, CblasTrans, (int)rows.count, w->ic, w->oc, from, w->oc, weights,
-                     w->oc, accumulate_dx, dx + rows.first * (size_t)w->ic, w->ic);
+            pointwise_data_gradient(c, &rows, weights, transposed, dy, accumulate_dx, dx);
     }
 }
 
@@ -526,9 +626,16 @@ static void depthwise_backward(const struct convolution *c, const struct kernels
         k->depthwise_backward_data(&c->window, n, dy, w, accumulate_dx, dx);
 }
 
+void convolution_transpose(const struct convolution *c, const struct kernels *k, const float *w,
+                           float *transposed)
+{
+    k->transpose(taps_of(c), c->window.oc, w, transposed);
+}
+
 void convolution_backward(const struct convolution *c, const struct kernels *k, int n,
-                          const float *x, const float *w, const float *dy, bool accumulate_dx,
-                          float *dx, bool accumulate_dw, float *dw, float *scratch)
+                          const float *x, const float *w, const float *transposed, const float *dy,
+                          bool accumulate_dx, float *dx, bool accumulate_dw, float *dw,
+                          float *scratch)
 {
     bool scatters = c->lowering == LOWERING_TAPS || c->lowering == LOWERING_PIXELS;
     if (dx && scatters && !accumulate_dx)
@@ -539,10 +646,10 @@ void convolution_backward(const struct convolution *c, const struct kernels *k, 
                                                      scratch);
         break;
     case LOWERING_PIXELS:
-        pixels_backward(c, k, n, x, w, dy, dx, accumulate_dw, dw, scratch);
+        pixels_backward(c, k, n, x, w, transposed, dy, dx, accumulate_dw, dw, scratch);
         break;
     case LOWERING_POINTWISE:
-        pointwise_backward(c, n, x, w, dy, accumulate_dx, dx, accumulate_dw, dw);
+        pointwise_backward(c, n, x, w, transposed, dy, accumulate_dx, dx, accumulate_dw, dw);
         break;
     case LOWERING_DEPTHWISE:
         depthwise_backward(c, k, n, x, w, dy, accumulate_dx, dx, accumulate_dw, dw);

@@ -33,6 +33,8 @@ struct convolution {
     struct window row_window; /* then: the window whose columns these are */
     int weight_tiles; /* > 0: the weight gradient is cut over weights instead of over images */
     int weight_channels; /* then: input channels a tile */
+    bool pieces;      /* products in pieces: see product.h */
+    size_t transposed; /* > 0: floats of the transposed weights that backward is faster with */
     size_t scratch;   /* floats that every function below needs, at the most */
 };
 
@@ -49,11 +51,16 @@ void convolution_weight_strides(const struct convolution *c, size_t strides[5]);
 void convolution_forward(const struct convolution *c, const struct kernels *k, int n,
                          const float *x, const float *w, float *y, float *scratch);
 
-/* Both gradients from one visit of each tile. dx may be NULL (not wanted); it is overwritten, or
+/* transposed [oc, taps] from the weights: once after each change of these, where c->transposed. */
+void convolution_transpose(const struct convolution *c, const struct kernels *k, const float *w,
+                           float *transposed);
+
+/* Both gradients from one visit of each tile. `transposed` may be NULL. dx may be NULL (not wanted); it is overwritten, or
  * added to with `accumulate_dx`. dw may be NULL; the same with `accumulate_dw`. */
 void convolution_backward(const struct convolution *c, const struct kernels *k, int n,
-                          const float *x, const float *w, const float *dy, bool accumulate_dx,
-                          float *dx, bool accumulate_dw, float *dw, float *scratch);
+                          const float *x, const float *w, const float *transposed, const float *dy,
+                          bool accumulate_dx, float *dx, bool accumulate_dw, float *dw,
+                          float *scratch);
 
 /* Tile `tile` of the weight gradient over all n images; overwrites that part of dw. */
 void convolution_backward_weights_tile(const struct convolution *c, const struct kernels *k, int n,

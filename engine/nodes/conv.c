@@ -84,11 +84,19 @@ static void plan(const struct node *node, struct node_plan *plan)
 {
     const struct convolution *c = node->lowered;
     plan->scratch = c->scratch;
+    plan->prepares = c->transposed > 0 && node->sources[0]->has_gradient;
+    plan->state = plan->prepares ? c->transposed : 0;
     plan->needs_input = true;
     plan->weight_tiles = c->weight_tiles;
     plan->accumulates = c->weight_tiles == 0;
     if (c->rows > 0)
         plan->images = (c->rows + shape_pixels(node->out) - 1) / shape_pixels(node->out);
+}
+
+static void prepare(const struct node *node, const struct tile *tile)
+{
+    convolution_transpose(node->lowered, tile->kernels, node_parameter(node, tile, 0),
+                          tile->state);
 }
 
 static void forward(const struct node *node, const struct tile *tile)
@@ -101,7 +109,8 @@ static void backward(const struct node *node, const struct tile *tile)
 {
     const struct convolution *c = node->lowered;
     convolution_backward(c, tile->kernels, tile->n, tile->x[0], node_parameter(node, tile, 0),
-                         tile->dy, tile->accumulate[0], tile->dx[0], tile->accumulate_gradients,
+                         tile->state, tile->dy, tile->accumulate[0], tile->dx[0],
+                         tile->accumulate_gradients,
                          c->weight_tiles ? NULL : node_gradient(node, tile, 0), tile->scratch);
 }
 
@@ -137,6 +146,7 @@ const struct node_type node_conv = {
     .epilogue = epilogue,
     .build = build,
     .plan = plan,
+    .prepare = prepare,
     .forward = forward,
     .backward = backward,
     .backward_weights = backward_weights,

@@ -87,6 +87,7 @@ struct node_plan {
     bool passes_gradient;    /* every dx is dy: the plan may let them share memory */
     bool needs_dx;           /* backward writes dx[0] even where nobody wants it */
     bool accumulates;        /* backward leaves parameter gradients, tile after tile */
+    bool prepares;           /* prepare runs before a step: it may fill the state from weights */
     int weight_tiles;        /* > 0: backward_weights makes the parameter gradients instead */
 };
 
@@ -152,6 +153,7 @@ struct node_type {
     enum colonnade_status (*build)(struct node *node, const struct node_build *build,
                                    struct colonnade_error *error);
     void (*plan)(const struct node *node, struct node_plan *plan);
+    void (*prepare)(const struct node *node, const struct tile *tile);
     void (*forward_reduce)(const struct node *node, const struct tile *tile);
     void (*forward_finish)(const struct node *node, const struct reduction *reduction,
                            const struct tile *tile);

@@ -57,6 +57,8 @@ struct plan {
     int stage_count;
     struct item *items;
     int item_count;
+    int *prepared; /* steps whose nodes prepare before the first stage */
+    int prepared_count;
     size_t batch_bytes;   /* activations, gradients, accumulators: shared by all threads */
     size_t private_bytes; /* a thread's */
     size_t scratch_offset; /* in a thread's */

@@ -166,7 +166,9 @@ static void touch(struct placer *p, int buffer, int step, bool whole, size_t byt
         b->first_stage = b->last_stage = stage;
         b->used = true;
     }
+    b->first_step = step < b->first_step ? step : b->first_step;
     b->last_step = step > b->last_step ? step : b->last_step;
+    b->first_stage = stage < b->first_stage ? stage : b->first_stage;
     b->last_stage = stage > b->last_stage ? stage : b->last_stage;
     b->whole |= whole;
     if (bytes_per_image > b->bytes_per_image)
@@ -237,6 +239,8 @@ static void touch_step(struct placer *p, int index)
     if (uses.state) {
         touch(p, p->state + step->node, index, true, 0);
         p->buffers[p->state + step->node].bytes = wants->state * sizeof(float);
+        if (wants->prepares)
+            touch(p, p->state + step->node, 0, true, 0);
     }
 }
 

@@ -116,6 +116,7 @@ void plan_destroy(struct plan *plan)
     free(plan->steps);
     free(plan->stages);
     free(plan->items);
+    free(plan->prepared);
     free(plan->shared);
     free(plan->private);
     free(plan->loss_values);

@@ -180,6 +180,18 @@ static void finish(const struct run_context *run, const struct stage *stage)
     }
 }
 
+static void prepare(const struct run_context *run)
+{
+    const struct plan *plan = run->plan;
+#pragma omp parallel for schedule(dynamic, 1) num_threads(run->plan->threads)
+    for (int i = 0; i < plan->prepared_count; i++) {
+        const struct step *step = &plan->steps[plan->prepared[i]];
+        struct tile tile;
+        bind(run, step, omp_get_thread_num(), 0, run->batch->n, &tile);
+        plan->nodes[step->node]->type->prepare(plan->nodes[step->node], &tile);
+    }
+}
+
 static void run_stage(const struct run_context *run, const struct stage *stage)
 {
     int units = units_of(stage, run->batch->n);
@@ -203,6 +215,8 @@ void plan_run(struct plan *plan, const struct model *model, const struct batch *
      * threads: as many as OpenMP's default says. */
     int threads = omp_get_max_threads();
     omp_set_num_threads(plan->threads);
+    if (plan->prepared_count > 0)
+        prepare(&run);
     for (int t = 0; t < plan->stage_count; t++)
         run_stage(&run, &plan->stages[t]);
     omp_set_num_threads(threads);

@@ -277,6 +277,10 @@ enum colonnade_status plan_schedule(struct plan *plan, struct colonnade_error *e
         s.stage[i] = -1;
     while (plan->step_count < s.count)
         take_stage(&s);
+    TRY(memory_allocate(&plan->prepared, (size_t)s.count, sizeof(int), "a schedule", error));
+    for (int i = 0; i < plan->step_count; i++)
+        if (plan->steps[i].phase == PHASE_BACKWARD && plan->wants[plan->steps[i].node].prepares)
+            plan->prepared[plan->prepared_count++] = i;
     TRY(memory_allocate(&plan->items, count_items(plan), sizeof *plan->items, "a schedule", error));
     fill_items(plan);
 out:

@@ -250,6 +250,7 @@ static void compare(const char *what, const struct convolution *c, const struct 
 /* What a plan's functions are given, in its layouts; the scratch is of the promised size. */
 struct arrays {
     float *x, *weights, *dy, *scratch;
+    float *transposed; /* NULL: the plan has no use for them, or is tried without */
 };
 
 static struct arrays arrays_create(const struct convolution *c, const struct problem *p)
@@ -285,13 +286,13 @@ static void check_backward(const struct convolution *c, const struct kernels *k,
     const float dx_before = accumulate_dx ? 0.5f : NAN, dw_before = accumulate_dw ? -0.75f : NAN;
     float *dx = filled(p->x_size, dx_before), *dw = filled(p->w_size, dw_before);
     float *dx_alone = filled(p->x_size, dx_before), *dw_alone = filled(p->w_size, dw_before);
-    convolution_backward(c, k, p->n, a->x, a->weights, a->dy, accumulate_dx, dx, accumulate_dw, dw,
+    convolution_backward(c, k, p->n, a->x, a->weights, a->transposed, a->dy, accumulate_dx, dx, accumulate_dw, dw,
                          a->scratch);
     compare("dx", c, k, x_place, dx, p->dx, dx_before, p->x_size);
     compare("dw", c, k, weight_place, dw, p->dw, dw_before, p->w_size);
-    convolution_backward(c, k, p->n, a->x, a->weights, a->dy, accumulate_dx, dx_alone, false, NULL,
+    convolution_backward(c, k, p->n, a->x, a->weights, a->transposed, a->dy, accumulate_dx, dx_alone, false, NULL,
                          a->scratch);
-    convolution_backward(c, k, p->n, a->x, a->weights, a->dy, false, NULL, accumulate_dw, dw_alone,
+    convolution_backward(c, k, p->n, a->x, a->weights, a->transposed, a->dy, false, NULL, accumulate_dw, dw_alone,
                          a->scratch);
     compare("dx alone", c, k, x_place, dx_alone, p->dx, dx_before, p->x_size);
     compare("dw alone", c, k, weight_place, dw_alone, p->dw, dw_before, p->w_size);
@@ -323,11 +324,25 @@ static void check_weight_tiles(const struct convolution *c, const struct kernels
     guarded_free(dw);
 }
 
-static void check_plan(const struct convolution *c, const struct problem *p)
+static bool takes_transposed(const struct convolution *c)
 {
+    return c->window.g == 1 &&
+           (c->lowering == LOWERING_PIXELS || c->lowering == LOWERING_POINTWISE);
+}
+
+/* `pieces` whether this machine's BLAS is one for them or not, with transposed weights. */
+static void check_plan(const struct convolution *plan, const struct problem *p, bool pieces)
+{
+    struct convolution pieced = *plan;
+    pieced.pieces = pieces;
+    const struct convolution *c = &pieced;
     struct arrays a = arrays_create(c, p);
     FOR_EACH_KERNELS(k)
     {
+        if (pieces && takes_transposed(c) && !a.transposed) {
+            a.transposed = filled(p->w_size, NAN);
+            convolution_transpose(c, k, a.weights, a.transposed);
+        }
         check_forward(c, k, p, &a);
         check_backward(c, k, p, &a, false, false);
         check_backward(c, k, p, &a, true, true);
@@ -335,6 +350,8 @@ static void check_plan(const struct convolution *c, const struct problem *p)
         if (c->weight_tiles > 0)
             check_weight_tiles(c, k, p, &a);
     }
+    if (a.transposed)
+        guarded_free(a.transposed);
     arrays_destroy(&a);
 }
 
@@ -345,7 +362,8 @@ Test(convolution, is_the_naive_sum_under_every_plan)
         for (enum layout layout = LAYOUT_NHWC; layout <= LAYOUT_NCHW; layout++) {
             const struct convolution c = convolution_plan_for(p.w, layout);
             cr_assert_eq(c.x_layout, layout);
-            check_plan(&c, &p);
+            check_plan(&c, &p, false);
+            check_plan(&c, &p, true);
         }
         problem_destroy(&p);
     }

@@ -44,7 +44,7 @@ static struct graph *make_graph(const struct node_type *type, const struct node_
     size_t used = 0;
     for (int i = 0; i < inputs; i++)
         used += (size_t)snprintf(text + used, sizeof text - used,
-                                 "[s%d]\ntype = avgpool\nkernel = 1\ninputs = input\n", i);
+                                 "[s%d]\ntype = prelu\ninputs = input\n", i);
     used += (size_t)snprintf(text + used, sizeof text - used, "[node]\ntype = %s\n%s\ninputs = s0",
                              type->name, example->keys);
     for (int i = 1; i < inputs; i++)
@@ -76,7 +76,7 @@ static struct tile tile_of(struct trial *t, int first, int n)
         .gradients = t->gradients,
         .accumulate_gradients = first > 0,
         .saved = t->saved + (size_t)first * t->wants->saved,
-        .state = t->state,
+        .state = t->wants->state > 0 ? t->state : NULL,
         .scratch = t->scratch,
         .batch = &t->batch,
         .seed = 5,
@@ -108,6 +108,10 @@ static void reduce(struct trial *t, bool backward)
 
 static double loss(struct trial *t)
 {
+    if (t->wants->prepares) {
+        struct tile all = tile_of(t, 0, IMAGES);
+        t->node->type->prepare(t->node, &all);
+    }
     memcpy(t->model->buffers, t->buffers, t->graph->buffer_length * sizeof(float));
     if (t->node->type->forward_reduce)
         reduce(t, false);

@@ -1,0 +1,74 @@
+/* Products in pieces. */
+#include "product.h"
+
+#include <cblas.h>
+#include <stddef.h>
+#include <string.h>
+
+enum {
+    SMALL_PRODUCT = 1000000, /* m * n * k that OpenBLAS takes without packing */
+    NARROW_N = 64,           /* with so few columns b's piece may be longer: */
+    NARROW_K = 256,          /* then 64 KB of b, */
+    PIECE_N = 128,           /* else 32 KB */
+    PIECE_K = 64,
+    LARGE = 256,             /* from here on in both n and k packing costs nothing */
+    UNIT_M = 8               /* pieces have a multiple of so many rows */
+};
+
+bool product_small_is_fast(void)
+{
+#ifdef WITH_OPENBLAS
+    static const char *const names[] = {"SkylakeX", "Cooperlake", "Sapphirerapids"};
+    const char *name = openblas_get_corename();
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(name, names[i]) == 0)
+            return true;
+#endif
+    return false;
+}
+
+static void multiply(const struct product *p, int m0, int m, int n0, int n, int k0, int k)
+{
+    size_t row = (size_t)(p->transposed ? k0 : m0), column = (size_t)(p->transposed ? m0 : k0);
+    cblas_sgemm(CblasRowMajor, p->transposed ? CblasTrans : CblasNoTrans, CblasNoTrans, m, n, k,
+                1.0f, p->a + row * (size_t)p->lda + column, p->lda,
+                p->b + (size_t)k0 * (size_t)p->ldb + (size_t)n0, p->ldb,
+                p->add || k0 > 0 ? 1.0f : 0.0f,
+                p->c + (size_t)m0 * (size_t)p->ldc + (size_t)n0, p->ldc);
+}
+
+/* `total` in equal pieces of at most `most`, rounded up to a multiple of `unit`. */
+static int piece(int total, int most, int unit)
+{
+    int pieces = (total + most - 1) / most;
+    int size = (total + pieces - 1) / pieces;
+    return (size + unit - 1) / unit * unit;
+}
+
+static int least(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+static void multiply_pieces(const struct product *p)
+{
+    int n_size = piece(p->n, p->n <= NARROW_N ? NARROW_N : PIECE_N, 1);
+    int k_size = piece(p->k, p->n <= NARROW_N ? NARROW_K : PIECE_K, 1);
+    int m_most = SMALL_PRODUCT / (n_size * k_size) / UNIT_M * UNIT_M;
+    int m_size = piece(p->m, m_most, UNIT_M);
+    for (int m = 0; m < p->m; m += m_size)
+        for (int n = 0; n < p->n; n += n_size)
+            for (int k = 0; k < p->k; k += k_size)
+                multiply(p, m, least(m_size, p->m - m), n, least(n_size, p->n - n), k,
+                         least(k_size, p->k - k));
+}
+
+void product(const struct product *p, bool pieces)
+{
+    bool small = (double)p->m * p->n * p->k <= SMALL_PRODUCT;
+    bool large = p->n >= LARGE && p->k >= LARGE;
+    if (pieces && !small && !large)
+        multiply_pieces(p);
+    else
+        multiply(p, 0, p->m, 0, p->n, 0, p->k);
+}
