@@ -87,8 +87,9 @@ class Activation(nn.Module):
 
 
 def smallest_share(gaps, x):
-    """An exact 0 counts for nothing: it is 0 in float32 as well."""
-    gaps, largest = gaps[gaps > 0], x.abs().max()
+    """What is 0 to float64 counts for nothing: there, both sides come from the same values."""
+    largest = x.abs().max()
+    gaps = gaps[gaps > 1e-13 * largest]
     return (gaps.min() / largest).item() if len(gaps) and largest > 0 else math.inf
 
 

@@ -170,12 +170,14 @@ def distance(a, b):
     return (a.double() - b.double()).abs().max().item()
 
 
-def compare(what, ours, truth, others):
-    """What is wrong, or None; `others`: what float32 and disturbed networks make of it."""
+def compare(what, ours, truth, others, summands=0.0):
+    """What is wrong, or None; `others`: what float32 and disturbed networks make of it. `summands`:
+    the size of what it is the sum or mean of, where that says more than its own."""
     if ours.shape != truth.shape:
         return f"{what}: shape {tuple(ours.shape)} instead of {tuple(truth.shape)}"
     largest = truth.abs().max().item()
-    allowed = SLACK * max(distance(other, truth) for other in others) + FLOOR * EPS * largest
+    allowed = SLACK * max(distance(other, truth) for other in others) + FLOOR * EPS * max(
+        largest, summands)
     found = distance(ours, truth)
     if found <= allowed:
         return None
@@ -224,8 +226,11 @@ class Comparison:
                       for key, truth in self.truth_steps.items()]
         truth, others = weights(self.truth), [weights(other) for other in self.others]
         assert self.ours.state.keys() == truth.keys()
-        complaints += [compare(key, self.ours.state[key], value, [other[key] for other in others])
-                       for key, value in truth.items()]
+        for key, value in truth.items():
+            variance = truth.get(key.replace("running_mean", "running_var"), torch.zeros(1))
+            summands = variance.max().sqrt().item() if key.endswith("running_mean") else 0
+            complaints.append(compare(key, self.ours.state[key], value,
+                                      [other[key] for other in others], summands))
         self.require(complaints)
 
     def check_evaluation(self):
