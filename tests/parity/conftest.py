@@ -1,13 +1,9 @@
-"""Where the program is: the environment variable COLONNADE names it. Without it, or without
-PyTorch, the tests of parity are skipped."""
+"""Where the program is: the environment variable COLONNADE names it. Without it these tests are
+skipped."""
 import os
 import pathlib
 
 import pytest
-
-torch = pytest.importorskip("torch")
-pytest.importorskip("h5py")
-torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

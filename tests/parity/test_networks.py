@@ -3,6 +3,9 @@ import pathlib
 
 import pytest
 
+for module in ("h5py", "torch"):
+    pytest.importorskip(module)
+
 from training import Comparison, Sample
 
 CONFIGS = pathlib.Path(__file__).parents[2] / "configs" / "bench"

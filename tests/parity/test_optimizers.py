@@ -1,6 +1,9 @@
 """Optimizers, schedules and the loss's options do what PyTorch's of the same names do."""
 import pytest
 
+for module in ("h5py", "torch"):
+    pytest.importorskip(module)
+
 from training import Comparison, Sample
 
 # No bias stands right before a batch norm: its gradient is 0 but for rounding, which adam and

@@ -3,6 +3,9 @@ import itertools
 
 import pytest
 
+for module in ("h5py", "torch"):
+    pytest.importorskip(module)
+
 from training import Comparison, Sample
 
 TRAIN = "[train]\nepochs = 1\nbatch = 4\nlr = 0.05\nmomentum = 0.9\n\n"

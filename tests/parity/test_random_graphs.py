@@ -9,6 +9,9 @@ import random
 
 import pytest
 
+for module in ("h5py", "torch"):
+    pytest.importorskip(module)
+
 from graphs import Graph
 from training import Comparison, EPS, Sample
 

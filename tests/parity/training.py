@@ -20,6 +20,8 @@ from network import EPS, Network, parse
 
 SLACK, FLOOR = 8, 16
 
+torch.set_num_threads(1)  # the networks are small, and tests share the machine
+
 DATA = """\
 [run]
 seed = {seed}
