@@ -12,7 +12,8 @@ enum {
     PIECE_N = 128,           /* else 32 KB */
     PIECE_K = 64,
     LARGE = 256,             /* from here on in both n and k packing costs nothing */
-    UNIT_M = 8               /* pieces have a multiple of so many rows */
+    UNIT_M = 8,              /* pieces have a multiple of so many rows */
+    UNIT_N = 64              /* and columns: four vectors, the kernels' widest step */
 };
 
 bool product_small_is_fast(void)
@@ -25,6 +26,11 @@ bool product_small_is_fast(void)
             return true;
 #endif
     return false;
+}
+
+static int least(int a, int b)
+{
+    return a < b ? a : b;
 }
 
 static void multiply(const struct product *p, int m0, int m, int n0, int n, int k0, int k)
@@ -45,16 +51,11 @@ static int piece(int total, int most, int unit)
     return (size + unit - 1) / unit * unit;
 }
 
-static int least(int a, int b)
-{
-    return a < b ? a : b;
-}
-
 static void multiply_pieces(const struct product *p)
 {
-    int n_size = piece(p->n, p->n <= NARROW_N ? NARROW_N : PIECE_N, 1);
+    int n_size = piece(p->n, p->n <= NARROW_N ? NARROW_N : PIECE_N, UNIT_N);
     int k_size = piece(p->k, p->n <= NARROW_N ? NARROW_K : PIECE_K, 1);
-    int m_most = SMALL_PRODUCT / (n_size * k_size) / UNIT_M * UNIT_M;
+    int m_most = SMALL_PRODUCT / (least(n_size, p->n) * k_size) / UNIT_M * UNIT_M;
     int m_size = piece(p->m, m_most, UNIT_M);
     for (int m = 0; m < p->m; m += m_size)
         for (int n = 0; n < p->n; n += n_size)
