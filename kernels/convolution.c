@@ -22,7 +22,7 @@ enum {
     APART_WEIGHTS = 512 * 1024, /* from so many weights on their gradient is cut over weights */
     TILE_COLUMNS = 1024,        /* taps first: output pixels a tile at the most */
     THIN_ROW = 512,             /* taps first: output row times oc for which copying is the cost */
-    THIN_TAPS = 4,             /* taps of a kernel row that make a product worth its call */
+    THIN_TAPS = 4,              /* taps of a kernel row that make a product worth its call */
     SLACK = 64                  /* floats past a matrix */
 };
 
@@ -415,8 +415,8 @@ static struct block block_of(const struct convolution *c, int group, int k0)
         .c0 = group * icg,
         .c1 = (group + 1) * icg,
         .width = (k1 - k0) * w->kw * icg,
-        .weights = ((size_t)group * (size_t)w->kh + (size_t)k0) * (size_t)(w->kw * icg) *
-                   (size_t)ocg,
+        .weights =
+            ((size_t)group * (size_t)w->kh + (size_t)k0) * (size_t)(w->kw * icg) * (size_t)ocg,
         .y = group * ocg,
     };
 }
@@ -431,8 +431,8 @@ static void pixels_forward(const struct convolution *c, const struct kernels *k,
         for (int group = 0; group < w->g; group++) {
             for (int k0 = 0; k0 < w->kh; k0 += c->kernel_rows) {
                 struct block b = block_of(c, group, k0);
-                k->im2col_pixels(w, c->x_layout, rows.first, rows.count, b.k0, b.k1, b.c0, b.c1,
-                                 x, scratch);
+                k->im2col_pixels(w, c->x_layout, rows.first, rows.count, b.k0, b.k1, b.c0, b.c1, x,
+                                 scratch);
                 struct product p = {.add = k0 > 0,
                                     .m = (int)rows.count,
                                     .n = ocg,
@@ -507,14 +507,14 @@ static void pixels_backward(const struct convolution *c, const struct kernels *k
             for (int k0 = 0; k0 < w->kh; k0 += c->kernel_rows) {
                 struct block b = block_of(c, group, k0);
                 if (dw) {
-                    k->im2col_pixels(w, c->x_layout, rows.first, rows.count, b.k0, b.k1, b.c0,
-                                     b.c1, x, scratch);
+                    k->im2col_pixels(w, c->x_layout, rows.first, rows.count, b.k0, b.k1, b.c0, b.c1,
+                                     x, scratch);
                     pixels_weight_gradient(c, &b, &rows, scratch, dy, accumulate_dw || t > 0, dw);
                 }
                 if (dx) {
                     pixels_column_gradient(c, &b, &rows, weights, transposed, dy, scratch);
-                    k->col2im_pixels(w, c->x_layout, rows.first, rows.count, b.k0, b.k1, b.c0,
-                                     b.c1, scratch, dx);
+                    k->col2im_pixels(w, c->x_layout, rows.first, rows.count, b.k0, b.k1, b.c0, b.c1,
+                                     scratch, dx);
                 }
             }
         }
@@ -612,8 +612,8 @@ void convolution_forward(const struct convolution *c, const struct kernels *k, i
 }
 
 static void depthwise_backward(const struct convolution *c, const struct kernels *k, int n,
-                               const float *x, const float *w, const float *dy,
-                               bool accumulate_dx, float *dx, bool accumulate_dw, float *dw)
+                               const float *x, const float *w, const float *dy, bool accumulate_dx,
+                               float *dx, bool accumulate_dw, float *dw)
 {
     if (dw) {
         const struct window *window = &c->window;
@@ -680,8 +680,8 @@ void convolution_backward_weights_tile(const struct convolution *c, const struct
                              scratch);
         }
         for (int kj = 0; kj < w->kw; kj++) {
-            float *to = dw + ((size_t)(ki * w->kw + kj) * (size_t)w->ic + (size_t)c0) *
-                                 (size_t)w->oc;
+            float *to =
+                dw + ((size_t)(ki * w->kw + kj) * (size_t)w->ic + (size_t)c0) * (size_t)w->oc;
             multiply(CblasTrans, CblasNoTrans, channels, w->oc, (int)rows.count,
                      columns + kj * channels, width, dy + rows.first * (size_t)w->oc, w->oc, t > 0,
                      to, w->oc);

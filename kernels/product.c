@@ -11,9 +11,9 @@ enum {
     NARROW_K = 256,          /* then 64 KB of b, */
     PIECE_N = 128,           /* else 32 KB */
     PIECE_K = 64,
-    LARGE = 256,             /* from here on in both n and k packing costs nothing */
-    UNIT_M = 8,              /* pieces have a multiple of so many rows */
-    UNIT_N = 64              /* and columns: four vectors, the kernels' widest step */
+    LARGE = 256, /* from here on in both n and k packing costs nothing */
+    UNIT_M = 8,  /* pieces have a multiple of so many rows */
+    UNIT_N = 64  /* and columns: four vectors, the kernels' widest step */
 };
 
 bool product_small_is_fast(void)
@@ -39,8 +39,8 @@ static void multiply(const struct product *p, int m0, int m, int n0, int n, int 
     cblas_sgemm(CblasRowMajor, p->transposed ? CblasTrans : CblasNoTrans, CblasNoTrans, m, n, k,
                 1.0f, p->a + row * (size_t)p->lda + column, p->lda,
                 p->b + (size_t)k0 * (size_t)p->ldb + (size_t)n0, p->ldb,
-                p->add || k0 > 0 ? 1.0f : 0.0f,
-                p->c + (size_t)m0 * (size_t)p->ldc + (size_t)n0, p->ldc);
+                p->add || k0 > 0 ? 1.0f : 0.0f, p->c + (size_t)m0 * (size_t)p->ldc + (size_t)n0,
+                p->ldc);
 }
 
 /* `total` in equal pieces of at most `most`, rounded up to a multiple of `unit`. */

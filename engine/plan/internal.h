@@ -29,7 +29,7 @@ struct step {
  * accumulators of some parameters. */
 struct item {
     int step;             /* >= 0: weight tile `index` of that step's node */
-    int index;
+    int index;            /* folding: the step whose accumulators these are */
     size_t from, to, count; /* else: accumulator floats from `from` fold into gradients at `to` */
 };
 

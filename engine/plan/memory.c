@@ -1,7 +1,7 @@
 /* Memory of a plan: which arrays there are, which may be one and the same, from which step to which
- * each lives, and where it lies. What lives within one stage is private to a thread and has the size
- * of a tile; what passes from stage to stage has the size of the mini-batch. Arrays that do not
- * live at the same time share memory.
+ * each lives, and where it lies. What lives within one stage is private to a thread and has the
+ * size of a tile; what passes from stage to stage has the size of the mini-batch. Arrays that do
+ * not live at the same time share memory.
  */
 #include "engine/plan/internal.h"
 
@@ -26,7 +26,7 @@ struct placer {
     struct buffer *buffers;
     int *same;
     int value, gradient, saved, state, partial, accumulators, count; /* first of each kind */
-    int *forward, *backward; /* [nodes]: the step, or -1 */
+    int *forward, *backward;                                         /* [nodes]: the step, or -1 */
 };
 
 static int find(const struct placer *p, int buffer)
@@ -272,8 +272,8 @@ static void touch_all(struct placer *p)
         if (stage->accumulator_floats == 0)
             continue;
         touch(p, p->accumulators + t, stage->first, true, 0);
-        p->buffers[p->accumulators + t].bytes = (size_t)units_of(stage, plan->batch) *
-                                                stage->accumulator_floats * sizeof(float);
+        p->buffers[p->accumulators + t].bytes =
+            (size_t)units_of(stage, plan->batch) * stage->accumulator_floats * sizeof(float);
     }
     if (plan->mode == PLAN_INFERENCE) /* the caller reads the logits */
         touch(p, p->value + plan->graph->output, plan->step_count - 1, true, 0);
@@ -295,7 +295,8 @@ static bool overlap(const struct buffer *a, const struct buffer *b)
     return a->first_stage <= b->last_stage && b->first_stage <= a->last_stage;
 }
 
-/* The lowest offset at which `b` meets no buffer of placed[0, count) that lives at the same time. */
+/* The lowest offset at which `b` meets no buffer of placed[0, count) that lives at the same time.
+ */
 static size_t lowest_offset(const struct placer *p, const struct buffer *b, const int *placed,
                             int count)
 {

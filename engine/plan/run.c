@@ -138,9 +138,13 @@ static void run_item(const struct run_context *run, const struct stage *stage, i
     struct plan *plan = run->plan;
     double start = plan->profiling ? seconds_now() : 0.0;
     if (item->step < 0) {
-        const float *parts = (const float *)(const void *)(plan->shared + stage->accumulator_offset);
+        const float *parts =
+            (const float *)(const void *)(plan->shared + stage->accumulator_offset);
         plan->kernels->fold(item->count, (size_t)units, stage->accumulator_floats,
                             parts + item->from, run->gradients + item->to);
+        if (plan->profiling)
+            count_time(plan, &plan->steps[item->index], omp_get_thread_num(),
+                       seconds_now() - start);
         return;
     }
     const struct step *step = &plan->steps[item->step];

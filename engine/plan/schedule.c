@@ -8,22 +8,23 @@
 #include <stdlib.h>
 
 enum {
-    DEFAULT_IMAGES = 8,   /* a tile where no node minds */
-    IMAGES_RATIO = 4,     /* nodes whose wishes differ by more do not share a stage */
-    UNITS_LEAST = 4,      /* gradient accumulators of a stage: at least, */
-    UNITS_MOST = 32,      /* at most, */
+    DEFAULT_IMAGES = 8,           /* a tile where no node minds */
+    IMAGES_RATIO = 4,             /* nodes whose wishes differ by more do not share a stage */
+    EVEN_TILES = 16,              /* fewer than so many are rounded up to a power of two */
+    UNITS_LEAST = 4,              /* gradient accumulators of a stage: at least, */
+    UNITS_MOST = 32,              /* at most, */
     ACCUMULATOR_BYTES = 16 << 20, /* and all together not much more than this */
-    FOLD_FLOATS = 8192    /* a piece of the folding of accumulators */
+    FOLD_FLOATS = 8192            /* a piece of the folding of accumulators */
 };
 
 struct scheduler {
     struct plan *plan;
-    struct step *pool;   /* all steps in a valid order: forward, then backward */
+    struct step *pool; /* all steps in a valid order: forward, then backward */
     int count;
     int *forward, *backward, *forward_reduce, *backward_reduce; /* [nodes]: step in pool or -1 */
-    int *stage;          /* [count]: of a step that is scheduled; -1 */
-    signed char *ready;  /* [count]: memo of whether it can run in the stage under way; -1 unknown */
-    bool *wanted;        /* [count] */
+    int *stage;         /* [count]: of a step that is scheduled; -1 */
+    signed char *ready; /* [count]: memo of whether it can run in the stage under way; -1 unknown */
+    bool *wanted;       /* [count] */
 };
 
 static int add_step(struct scheduler *s, int node, enum phase phase)
@@ -120,13 +121,25 @@ static int images_wanted(const struct plan *plan, const struct step *step)
     return works ? plan->wants[step->node].images : 0;
 }
 
+/* At most `count`, and easily dealt out evenly: a power of two. */
+static int even_count(int count)
+{
+    int even = 1;
+    while (2 * even <= count)
+        even *= 2;
+    return even;
+}
+
 static void close_stage(struct plan *plan, int first, int end, int images)
 {
     if (images < 1)
         images = DEFAULT_IMAGES;
     if (images > plan->batch)
         images = plan->batch;
+    /* As many tiles as threads share well, each of the wanted size or less. */
     int tiles = (plan->batch + images - 1) / images;
+    if (tiles < EVEN_TILES)
+        tiles = even_count(2 * tiles - 1);
     plan->stages[plan->stage_count] =
         (struct stage){.first = first, .end = end, .images = (plan->batch + tiles - 1) / tiles};
     for (int i = first; i < end; i++)
@@ -207,7 +220,8 @@ static void add_folds(struct plan *plan, const struct step *step, const struct n
         for (size_t done = 0; done < parameter->count; done += FOLD_FLOATS) {
             size_t left = parameter->count - done;
             size_t piece = left < FOLD_FLOATS ? left : FOLD_FLOATS;
-            plan->items[plan->item_count++] = (struct item){-1, 0, from + done, to + done, piece};
+            plan->items[plan->item_count++] =
+                (struct item){-1, (int)(step - plan->steps), from + done, to + done, piece};
         }
     }
 }
@@ -252,7 +266,7 @@ static void fill_items(struct plan *plan)
             size_t units = ACCUMULATOR_BYTES / bytes;
             stage->units_most = units < UNITS_LEAST  ? UNITS_LEAST
                                 : units > UNITS_MOST ? UNITS_MOST
-                                                     : (int)units;
+                                                     : even_count((int)units);
         }
     }
 }
