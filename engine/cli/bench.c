@@ -91,7 +91,7 @@ static enum colonnade_status bench_open(struct bench *bench, const struct option
     bench->threads = experiment_threads(options, settings);
     TRY(model_create(&bench->model, bench->graph, settings->seed, error));
     TRY(plan_create(&bench->plan, bench->graph, bench->training ? PLAN_TRAINING : PLAN_INFERENCE,
-                    settings->batch, bench->threads, error));
+                    settings->batch, bench->threads, NULL, error));
     if (bench->training) {
         const size_t count = bench->graph->parameter_length;
         TRY(optimizer_create(&bench->optimizer, settings->optimizer, count, error));

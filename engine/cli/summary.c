@@ -1,11 +1,13 @@
 /* colonnade summary: a network in numbers, one row a node that the user wrote. */
 #include "engine/cli/cli.h"
 
+#include "engine/base/memory.h"
 #include "engine/store/store.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 /* What nodes of the graph's own making add goes to the node that they were made for. */
 struct row {
@@ -127,6 +129,14 @@ out:
     return status;
 }
 
+/* What the program takes before it does anything: its libraries above all. */
+static size_t program_bytes(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (size_t)usage.ru_maxrss * 1024;
+}
+
 enum colonnade_status verb_summary(const struct options *options, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
@@ -146,6 +156,8 @@ enum colonnade_status verb_summary(const struct options *options, struct colonna
     }
     const int threads = experiment_threads(options, &settings);
     TRY(train_bytes(graph, &settings, threads, &bytes, error));
+    bytes = size_add(bytes, run_save_bytes(graph, optimizer_types[settings.optimizer]));
+    bytes = size_add(bytes, program_bytes());
     TRY(options->json ? print_as_json(graph, bytes, error)
                       : print_for_people(graph, &settings, threads, bytes, error));
 out:

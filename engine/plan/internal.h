@@ -63,6 +63,7 @@ struct plan {
     size_t private_bytes; /* a thread's */
     size_t scratch_offset; /* in a thread's */
     unsigned char *shared, *private;
+    bool guest; /* both belong to another plan */
     struct place logits;
     double *loss_values;
     int32_t *ranks;

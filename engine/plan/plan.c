@@ -83,17 +83,30 @@ static size_t most_tiles(const struct plan *plan)
     return most;
 }
 
+static bool suffices(const struct plan *host, const struct plan *guest)
+{
+    return host->threads == guest->threads && host->batch_bytes >= guest->batch_bytes &&
+           host->private_bytes >= guest->private_bytes;
+}
+
 enum colonnade_status plan_create(struct plan **created, const struct graph *graph,
                                   enum plan_mode mode, int batch, int threads,
-                                  struct colonnade_error *error)
+                                  const struct plan *host, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     struct plan *plan = NULL;
     size_t samples = (size_t)batch;
     *created = NULL;
     TRY(plan_layout(&plan, graph, mode, batch, threads, error));
-    TRY(memory_allocate(&plan->shared, plan->batch_bytes, 1, "activations", error));
-    TRY(memory_allocate(&plan->private, (size_t)threads, plan->private_bytes, "scratch", error));
+    if (host && suffices(host, plan)) {
+        plan->guest = true;
+        plan->shared = host->shared;
+        plan->private = host->private;
+    } else {
+        TRY(memory_allocate(&plan->shared, plan->batch_bytes, 1, "activations", error));
+        TRY(memory_allocate(&plan->private, (size_t)threads, plan->private_bytes, "scratch",
+                            error));
+    }
     TRY(memory_allocate(&plan->loss_values, samples, sizeof(double), "a plan", error));
     TRY(memory_allocate(&plan->ranks, samples, sizeof(int32_t), "a plan", error));
     TRY(memory_allocate(&plan->tile_images, most_tiles(plan), sizeof(size_t), "a plan", error));
@@ -117,8 +130,10 @@ void plan_destroy(struct plan *plan)
     free(plan->stages);
     free(plan->items);
     free(plan->prepared);
-    free(plan->shared);
-    free(plan->private);
+    if (!plan->guest) {
+        free(plan->shared);
+        free(plan->private);
+    }
     free(plan->loss_values);
     free(plan->ranks);
     free(plan->tile_images);

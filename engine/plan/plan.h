@@ -23,10 +23,12 @@ enum plan_mode { PLAN_TRAINING, PLAN_INFERENCE };
 struct plan;
 
 /* `batch` is the largest mini-batch that will be run. `threads` only says how many private
- * scratch areas there are. Allocates everything that running needs. */
+ * scratch areas there are. Allocates everything that running needs, or takes the memory of `host`
+ * (NULL: none) where that suffices: another plan for as many threads that lives longer, and whose
+ * results are no longer wanted when this one runs. */
 enum colonnade_status plan_create(struct plan **plan, const struct graph *graph,
                                   enum plan_mode mode, int batch, int threads,
-                                  struct colonnade_error *error);
+                                  const struct plan *host, struct colonnade_error *error);
 void plan_destroy(struct plan *plan);
 
 /* A plan without memory: for plan_bytes. */

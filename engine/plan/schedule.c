@@ -9,7 +9,7 @@
 
 enum {
     DEFAULT_IMAGES = 8,           /* a tile where no node minds */
-    IMAGES_RATIO = 4,             /* nodes whose wishes differ by more do not share a stage */
+    IMAGES_RATIO = 4,             /* nodes whose wishes differ so much do not share a stage */
     EVEN_TILES = 16,              /* fewer than so many are rounded up to a power of two */
     UNITS_LEAST = 4,              /* gradient accumulators of a stage: at least, */
     UNITS_MOST = 32,              /* at most, */
@@ -147,32 +147,27 @@ static void close_stage(struct plan *plan, int first, int end, int images)
     plan->stage_count++;
 }
 
-static bool differ(int a, int b)
-{
-    return a > b * IMAGES_RATIO || b > a * IMAGES_RATIO;
-}
-
 /* Cuts plan->steps[first, end) into stages of similar wishes. Steps without a wish go with what
  * follows them in backward, with what stands before them in forward. */
 static void split_stage(struct plan *plan, int first, int end)
 {
-    int images = 0, last_wish = first;
+    int least = 0, most = 0, last_wish = first;
     for (int i = first; i < end; i++) {
         int wish = images_wanted(plan, &plan->steps[i]);
         if (wish == 0)
             continue;
-        if (images > 0 && differ(images, wish)) {
+        if (most > 0 && (wish >= least * IMAGES_RATIO || most >= wish * IMAGES_RATIO)) {
             int cut = is_backward(plan->steps[i].phase) ? last_wish + 1 : i;
-            close_stage(plan, first, cut, images);
+            close_stage(plan, first, cut, most);
             first = cut;
-            images = 0;
+            least = most = 0;
         }
-        if (wish > images)
-            images = wish;
+        most = wish > most ? wish : most;
+        least = least == 0 || wish < least ? wish : least;
         last_wish = i;
     }
     if (first < end)
-        close_stage(plan, first, end, images);
+        close_stage(plan, first, end, most);
 }
 
 /* One stage's worth of steps into plan->steps. Returns how many. */

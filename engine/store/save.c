@@ -199,3 +199,13 @@ out:
     free(bytes);
     return status;
 }
+
+size_t run_save_bytes(const struct graph *graph, const struct optimizer_type *optimizer)
+{
+    size_t arrays = 1;
+    for (int i = 0; i < OPTIMIZER_STATES; i++)
+        arrays += optimizer->states[i] != NULL;
+    size_t floats = size_add(size_multiply(arrays, graph->parameter_length), graph->buffer_length);
+    /* The image as HDF5 holds it, and the copy of it that is written. */
+    return size_add(size_multiply(2 * sizeof(float), floats), IMAGE_INCREMENT);
+}

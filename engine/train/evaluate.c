@@ -30,7 +30,8 @@ enum colonnade_status check_stop(const volatile sig_atomic_t *stop, struct colon
 }
 
 enum colonnade_status evaluator_create(struct evaluator **evaluator, const struct run *run,
-                                       int threads, struct colonnade_error *error)
+                                       int threads, const struct plan *host,
+                                       struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     struct evaluator *made = NULL;
@@ -39,7 +40,8 @@ enum colonnade_status evaluator_create(struct evaluator **evaluator, const struc
     made->run = run;
     TRY(memory_allocate(&made->loss, batch, sizeof *made->loss, "losses", error));
     TRY(memory_allocate(&made->rank, batch, sizeof *made->rank, "ranks", error));
-    TRY(plan_create(&made->plan, run->graph, PLAN_INFERENCE, run->settings.batch, threads, error));
+    TRY(plan_create(&made->plan, run->graph, PLAN_INFERENCE, run->settings.batch, threads, host,
+                    error));
     *evaluator = made;
     made = NULL;
 out:
@@ -55,18 +57,6 @@ void evaluator_destroy(struct evaluator *evaluator)
     free(evaluator->loss);
     free(evaluator->rank);
     free(evaluator);
-}
-
-enum colonnade_status evaluator_measure(const struct graph *graph, const struct settings *settings,
-                                        int threads, size_t *bytes, struct colonnade_error *error)
-{
-    enum colonnade_status status = COLONNADE_OK;
-    size_t a_sample =
-        sizeof *((struct evaluator *)NULL)->loss + sizeof *((struct evaluator *)NULL)->rank;
-    TRY(plan_measure(graph, PLAN_INFERENCE, settings->batch, threads, bytes, error));
-    *bytes = size_add(*bytes, size_multiply((size_t)settings->batch, a_sample));
-out:
-    return status;
 }
 
 /* The likeliest class; ties go to the lower index. */
@@ -161,7 +151,7 @@ enum colonnade_status evaluate(const struct run *run, const struct dataset *data
 {
     enum colonnade_status status = COLONNADE_OK;
     struct evaluator *evaluator = NULL;
-    TRY(evaluator_create(&evaluator, run, threads, error));
+    TRY(evaluator_create(&evaluator, run, threads, NULL, error));
     TRY(evaluator_run(evaluator, data, part, NULL, evaluation, error));
 out:
     evaluator_destroy(evaluator);

@@ -8,12 +8,13 @@
 #include <signal.h>
 
 struct evaluator;
+struct plan;
 
+/* `host` (NULL: none) as in plan_create(). */
 enum colonnade_status evaluator_create(struct evaluator **evaluator, const struct run *run,
-                                       int threads, struct colonnade_error *error);
+                                       int threads, const struct plan *host,
+                                       struct colonnade_error *error);
 void evaluator_destroy(struct evaluator *evaluator);
-enum colonnade_status evaluator_measure(const struct graph *graph, const struct settings *settings,
-                                        int threads, size_t *bytes, struct colonnade_error *error);
 
 /* As evaluate(); `stop` as in train(): on a signal nothing is scored and the status says so. */
 enum colonnade_status evaluator_run(struct evaluator *evaluator, const struct dataset *data,

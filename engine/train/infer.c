@@ -24,7 +24,8 @@ static enum colonnade_status inference_init(struct inference *inference, const s
 {
     size_t most = n < INFER_BATCH ? n : INFER_BATCH;
     *inference = (struct inference){.run = run, .most = most, .n = n};
-    return plan_create(&inference->plan, run->graph, PLAN_INFERENCE, (int)most, threads, error);
+    return plan_create(&inference->plan, run->graph, PLAN_INFERENCE, (int)most, threads, NULL,
+                       error);
 }
 
 static size_t batch_size(const struct inference *inference, size_t first)

@@ -67,8 +67,8 @@ static enum colonnade_status trainer_init(struct trainer *trainer, struct colonn
     TRY(memory_allocate(&trainer->gradients, run->graph->parameter_length,
                         sizeof *trainer->gradients, "gradients", error));
     TRY(plan_create(&trainer->plan, run->graph, PLAN_TRAINING, settings->batch, trainer->threads,
-                    error));
-    TRY(evaluator_create(&trainer->evaluator, run, trainer->threads, error));
+                    NULL, error));
+    TRY(evaluator_create(&trainer->evaluator, run, trainer->threads, trainer->plan, error));
 out:
     return status;
 }
@@ -384,13 +384,14 @@ enum colonnade_status train_bytes(const struct graph *graph, const struct settin
 {
     enum colonnade_status status = COLONNADE_OK;
     size_t plan, evaluation;
+    /* The evaluation is a guest in the training's memory: it takes what it needs above that. */
     /* weights, their gradients, buffers */
     size_t floats = size_add(size_multiply(2, graph->parameter_length), graph->buffer_length);
     size_t sum = size_add(size_multiply(floats, sizeof(float)),
                           optimizer_bytes(settings->optimizer, graph->parameter_length));
     TRY(plan_measure(graph, PLAN_TRAINING, settings->batch, threads, &plan, error));
-    TRY(evaluator_measure(graph, settings, threads, &evaluation, error));
-    *bytes = size_add(sum, size_add(plan, evaluation));
+    TRY(plan_measure(graph, PLAN_INFERENCE, settings->batch, threads, &evaluation, error));
+    *bytes = size_add(sum, plan > evaluation ? plan : evaluation);
 out:
     return status;
 }

@@ -1,8 +1,8 @@
 /* The plan's promises: the same bits on any number of threads, nothing allocated in a step. Whole
  * configs of the project, steps of training as the trainer makes them. */
+#include "engine/plan/plan.h"
 #include "engine/base/memory.h"
 #include "engine/data/dataset.h"
-#include "engine/plan/plan.h"
 #include "engine/train/optimizer.h"
 
 #include <criterion/criterion.h>
@@ -109,8 +109,8 @@ static struct training start(const char *name, int batch, int threads)
     cr_assert_eq(graph_create(&t.graph, t.config, shape, t.data->classes, &error), 0, "%s",
                  error.message);
     cr_assert_eq(model_create(&t.model, t.graph, 7, &error), 0);
-    cr_assert_eq(plan_create(&t.plan, t.graph, PLAN_TRAINING, batch, threads, &error), 0, "%s",
-                 error.message);
+    cr_assert_eq(plan_create(&t.plan, t.graph, PLAN_TRAINING, batch, threads, NULL, &error), 0,
+                 "%s", error.message);
     cr_assert_eq(optimizer_create(&t.optimizer, 0, t.graph->parameter_length, &error), 0);
     cr_assert_eq(sampler_create(&t.sampler, t.data, PART_TRAINING, batch, &error), 0);
     cr_assert_eq(memory_allocate(&t.gradients, t.graph->parameter_length, sizeof(float), "", NULL),
