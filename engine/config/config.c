@@ -241,7 +241,7 @@ enum colonnade_status config_override(struct config *config, const char *assignm
         TRY(config_add_section(config, name, 0, &section, error));
     for (size_t i = 0; i < section->count; i++) {
         struct entry *entry = &section->entries[i];
-        if (strcmp(entry->key, key))
+        if (strcmp(entry->key, key) != 0)
             continue;
         TRY(memory_copy_text(&copy, value, error));
         char *old = entry->value; /* settings that were read may point to it */

@@ -340,7 +340,7 @@ static enum colonnade_status read_numbers(const struct value *value, void *field
 
 static enum colonnade_status read_units(const struct value *value, void *field)
 {
-    if (strcmp(value->text, value->key->choices[0]))
+    if (strcmp(value->text, value->key->choices[0]) != 0)
         return read_integer(value, field);
     *(int *)field = -1;
     return COLONNADE_OK;
