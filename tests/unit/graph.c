@@ -1,0 +1,227 @@
+/* Graphs from configs: shapes as the slides and TensorFlow's padding rule have them, edges in any
+ * order, and a diagnostic with its line for every mistake. */
+#include "engine/graph/graph.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct shape image = {3, 32, 32};
+
+static struct graph *graph_of(struct shape in, int classes, const char *text)
+{
+    struct colonnade_error error = {0};
+    struct config *config;
+    struct graph *graph;
+    cr_assert_eq(config_parse(&config, "net.ini", text, &error), 0, "%s", error.message);
+    cr_assert_eq(graph_create(&graph, config, in, classes, &error), 0, "%s", error.message);
+    config_destroy(config);
+    return graph;
+}
+
+static void check_mistake(const char *text, const char *message)
+{
+    struct colonnade_error error = {0};
+    struct config *config;
+    struct graph *graph;
+    cr_assert_eq(config_parse(&config, "net.ini", text, &error), 0, "%s", error.message);
+    enum colonnade_status status = graph_create(&graph, config, image, 10, &error);
+    cr_expect_eq(status, COLONNADE_USAGE, "%s", text);
+    cr_expect_null(graph);
+    cr_expect_str_eq(error.message, message);
+    config_destroy(config);
+}
+
+/* One conv or pooling on `in` pixels a side, then a dense node to end on. */
+static struct node window_node(int in, const char *keys)
+{
+    char text[512];
+    snprintf(text, sizeof text, "[w]\n%s\n[out]\ntype = dense\nunits = 2\n", keys);
+    struct graph *graph = graph_of((struct shape){3, in, in}, 2, text);
+    struct node node = graph->nodes[graph_find(graph, "w")];
+    graph_destroy(graph);
+    return node;
+}
+
+Test(graph, slides_valid_padding_shrinks_the_image)
+{
+    struct node node = window_node(32, "type = conv\nfilters = 1\nkernel = 3");
+    cr_expect_eq(node.out.h, 30);
+    cr_expect_eq(node.out.w, 30);
+}
+
+Test(graph, slides_same_padding_keeps_the_size_at_stride_1)
+{
+    for (int kernel = 1; kernel <= 7; kernel++) {
+        char keys[128];
+        snprintf(keys, sizeof keys, "type = conv\nfilters = 1\nkernel = %d\npadding = same", kernel);
+        struct node node = window_node(32, keys);
+        cr_expect_eq(node.out.h, 32, "kernel %d", kernel);
+        cr_expect_eq(node.out.w, 32, "kernel %d", kernel);
+    }
+}
+
+Test(graph, slides_stride_divides_the_size)
+{
+    for (int stride = 1; stride <= 4; stride++) {
+        char keys[128];
+        snprintf(keys, sizeof keys,
+                 "type = conv\nfilters = 1\nkernel = 3\npadding = same\nstride = %d", stride);
+        cr_expect_eq(window_node(32, keys).out.h, (32 + stride - 1) / stride, "stride %d", stride);
+    }
+}
+
+Test(graph, slides_f_filters_give_f_maps)
+{
+    for (int filters = 1; filters <= 64; filters *= 4) {
+        char keys[128];
+        snprintf(keys, sizeof keys, "type = conv\nfilters = %d\nkernel = 3", filters);
+        cr_expect_eq(window_node(32, keys).out.c, filters);
+    }
+}
+
+/* TensorFlow's rule: in, kernel, stride, dilation -> before, after. */
+Test(graph, same_padding_is_tensorflows_also_with_stride)
+{
+    static const int cases[][6] = {
+        {32, 3, 2, 1, 0, 1}, {224, 7, 2, 1, 2, 3}, {32, 5, 2, 1, 1, 2}, {32, 11, 4, 1, 3, 4},
+        {32, 2, 1, 1, 0, 1}, {33, 3, 2, 1, 1, 1},  {32, 3, 2, 2, 1, 2}, {32, 1, 2, 1, 0, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const int *c = cases[i];
+        for (int lower = 0; lower < 2; lower++) {
+            char keys[160];
+            snprintf(keys, sizeof keys,
+                     "type = conv\nfilters = 1\nkernel = %d\nstride = %d\ndilation = %d\n"
+                     "padding = %s",
+                     c[1], c[2], c[3], lower ? "same_lower" : "same");
+            struct node node = window_node(c[0], keys);
+            int before = lower ? c[5] : c[4], after = lower ? c[4] : c[5];
+            cr_expect_eq(node.padding[0], before, "case %zu", i);
+            cr_expect_eq(node.padding[1], before, "case %zu", i);
+            cr_expect_eq(node.padding[2], after, "case %zu", i);
+            cr_expect_eq(node.padding[3], after, "case %zu", i);
+            cr_expect_eq(node.out.h, (c[0] + c[2] - 1) / c[2], "case %zu", i);
+        }
+    }
+}
+
+Test(graph, explicit_padding_counts_on_all_sides)
+{
+    struct node node = window_node(
+        8, "type = conv\nfilters = 1\nkernel = 3x2\npadding = 1, 0, 2, 3\nstride = 2x1");
+    cr_expect_eq(node.out.h, (8 + 1 + 2 - 3) / 2 + 1);
+    cr_expect_eq(node.out.w, 8 + 0 + 3 - 2 + 1);
+}
+
+Test(graph, ceil_lets_a_last_window_hang_over_but_not_begin_outside)
+{
+    cr_expect_eq(window_node(7, "type = maxpool\nkernel = 2\nceil = true").out.h, 4);
+    cr_expect_eq(window_node(7, "type = maxpool\nkernel = 2").out.h, 3);
+    cr_expect_eq(window_node(4, "type = maxpool\nkernel = 1\nstride = 4\nceil = true").out.h, 1);
+}
+
+Test(graph, nodes_may_be_written_in_any_order)
+{
+    struct graph *graph = graph_of(image, 10,
+                                   "[sum]\ntype = add\ninputs = a, b\n"
+                                   "[a]\ntype = conv\nfilters = 4\nkernel = 1\ninputs = input\n"
+                                   "[b]\ntype = conv\nfilters = 4\nkernel = 1\ninputs = a\n"
+                                   "[fc]\ntype = dense\nunits = classes\ninputs = sum\n");
+    for (int i = 0; i < graph->count; i++)
+        for (int j = 0; j < graph->nodes[i].input_count; j++)
+            cr_expect_lt(graph->nodes[i].inputs[j], i);
+    cr_expect_eq(graph->nodes[graph->output].out.c, 10);
+    graph_destroy(graph);
+}
+
+Test(graph, parameters_and_multiply_adds_of_lenet5_are_the_books)
+{
+    struct graph *graph = graph_of((struct shape){1, 28, 28}, 10,
+                                   "[conv1]\ntype = conv\nfilters = 6\nkernel = 5\npadding = 2\n"
+                                   "[pool1]\ntype = maxpool\nkernel = 2\n"
+                                   "[conv2]\ntype = conv\nfilters = 16\nkernel = 5\n"
+                                   "[pool2]\ntype = maxpool\nkernel = 2\n"
+                                   "[fc1]\ntype = dense\nunits = 120\n"
+                                   "[fc2]\ntype = dense\nunits = 84\n"
+                                   "[fc3]\ntype = dense\nunits = 10\n");
+    cr_expect_eq(graph->parameters, 61706);
+    cr_expect_eq(graph->macs, 416520);
+    graph_destroy(graph);
+}
+
+Test(graph, an_unknown_type_names_the_nearest)
+{
+    struct colonnade_error error = {0};
+    struct config *config;
+    struct graph *graph;
+    config_parse(&config, "net.ini", "[c]\ntype = cnov\n", &error);
+    cr_expect_eq(graph_create(&graph, config, image, 10, &error), COLONNADE_USAGE);
+    cr_expect(strstr(error.message, "net.ini:2: [c] unknown type 'cnov'; did you mean 'conv'?"),
+              "%s", error.message);
+    config_destroy(config);
+}
+
+Test(graph, a_node_without_a_type_is_a_mistake)
+{
+    check_mistake("[c]\n", "net.ini:1: [c] has no type: a node needs one, such as type = conv");
+}
+
+Test(graph, an_unknown_input_names_the_nearest)
+{
+    check_mistake("[conv1]\ntype = conv\nfilters = 2\nkernel = 3\n"
+                  "[fc]\ntype = dense\nunits = 10\ninputs = conf1\n",
+                  "net.ini:8: [fc] inputs: there is no node 'conf1'; did you mean 'conv1'?");
+}
+
+Test(graph, a_cycle_is_told_with_its_path)
+{
+    check_mistake("[a]\ntype = add\ninputs = input, b\n[b]\ntype = relu\ninputs = a\n"
+                  "[fc]\ntype = dense\nunits = 10\ninputs = b\n",
+                  "net.ini:6: the graph has a cycle: b <- a <- b");
+}
+
+Test(graph, a_node_that_nothing_uses_is_a_mistake)
+{
+    check_mistake("[a]\ntype = relu\n[b]\ntype = tanh\ninputs = input\n"
+                  "[fc]\ntype = dense\nunits = 10\n",
+                  "net.ini:1: [a] is used by no other node, and the output is [fc], the last one");
+}
+
+Test(graph, the_output_must_have_as_many_numbers_as_classes)
+{
+    check_mistake("[fc]\ntype = dense\nunits = 12\n",
+                  "net.ini:3: the last node [fc] gives 12 numbers an image, the data has 10 "
+                  "classes: they must be equal (units = classes makes them so)");
+}
+
+Test(graph, joins_of_unequal_shapes_show_both)
+{
+    check_mistake("[a]\ntype = conv\nfilters = 2\nkernel = 3\n[b]\ntype = add\ninputs = a, input\n"
+                  "[fc]\ntype = dense\nunits = 10\n",
+                  "net.ini:7: [b] add needs inputs of equal shape: a has 2x30x30, input has "
+                  "3x32x32");
+}
+
+Test(graph, a_kernel_larger_than_its_input_shows_both)
+{
+    check_mistake("[c]\ntype = conv\nfilters = 2\nkernel = 35\npadding = 1\n"
+                  "[fc]\ntype = dense\nunits = 10\n",
+                  "net.ini:4: [c] a kernel that covers 35x35 does not fit into its input of 32x32 "
+                  "with padding 1,1,1,1 (it must be no larger than 34x34)");
+}
+
+Test(graph, groups_must_divide)
+{
+    check_mistake("[c]\ntype = conv\nfilters = 4\nkernel = 3\ngroups = 2\n"
+                  "[fc]\ntype = dense\nunits = 10\n",
+                  "net.ini:5: [c] groups = 2 must divide the input's 3 channels and filters = 4");
+}
+
+Test(graph, pooling_padding_must_be_smaller_than_the_kernel)
+{
+    check_mistake("[p]\ntype = maxpool\nkernel = 2\npadding = 2\n"
+                  "[fc]\ntype = dense\nunits = 10\n",
+                  "net.ini:4: [p] padding 2,2,2,2 is too wide for a kernel of 2x2: some windows "
+                  "would see padding alone (it must be smaller than the kernel)");
+}
