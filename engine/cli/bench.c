@@ -322,6 +322,20 @@ static void print_nodes(const struct bench *bench, const struct figures *figures
         print_row(&table, "optimizer", optimizer_names[bench->settings.optimizer], 0, optimizer_ms);
 }
 
+/* What runs in one go, in which tiles: `reduce` marks partial results, ' a backward pass, * what
+ * never leaves a thread's cache. */
+static enum colonnade_status print_plan(const struct bench *bench, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    char *text = NULL;
+    TRY(plan_print(bench->plan, &text, error));
+    printf("\n%s", text);
+    TRY(output_flush(error));
+out:
+    free(text);
+    return status;
+}
+
 static enum colonnade_status print_for_people(const struct bench *bench,
                                               const struct figures *figures,
                                               struct colonnade_error *error)
@@ -338,7 +352,7 @@ static enum colonnade_status print_for_people(const struct bench *bench,
            100 * figures->gflops / figures->peak_gflops, figures->peak_gflops);
     printf("peak memory %s\n", bytes_text((double)figures->peak_rss));
     print_nodes(bench, figures);
-    return output_flush(error);
+    return print_plan(bench, error);
 }
 
 enum colonnade_status verb_bench(const struct options *options, struct colonnade_error *error)

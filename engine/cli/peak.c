@@ -53,6 +53,9 @@ void peak_destroy(struct peak *peak)
 double peak_measure(struct peak *peak, double seconds)
 {
     double rate = 0;
+    /* A team of one is no parallel region to OpenBLAS, which would take all of OpenMP's threads. */
+    const int threads = omp_get_max_threads();
+    omp_set_num_threads(peak->threads);
 #pragma omp parallel num_threads(peak->threads) reduction(+ : rate)
     {
         float *c = peak->c + (size_t)omp_get_thread_num() * SIDE * SIDE;
@@ -67,5 +70,6 @@ double peak_measure(struct peak *peak, double seconds)
         } while (elapsed < seconds);
         rate += 2.0 * SIDE * SIDE * SIDE * products / elapsed * 1e-9;
     }
+    omp_set_num_threads(threads);
     return rate;
 }
