@@ -45,16 +45,16 @@ static inline bool activation_is_monotone(enum activation kind)
 #define ACTIVATION_KERNELS(X)                                                                      \
     X(activation_forward, (enum activation kind, float alpha, struct extent extent, int n,         \
                            const float *x, const float *bias, float *y))                           \
-    X(activation_backward, (enum activation kind, float alpha, struct extent extent, int n,        \
-                            const float *value, const float *bias, const float *dy,                \
-                            bool accumulate, float *dx, float *dbias))                             \
+    X(activation_backward,                                                                         \
+      (enum activation kind, float alpha, struct extent extent, int n, const float *value,         \
+       const float *bias, const float *dy, bool accumulate, float *dx, float *dbias))              \
     X(softmax_forward, (struct extent extent, int n, const float *x, float *y))                    \
-    X(softmax_backward, (struct extent extent, int n, const float *y, const float *dy,             \
-                         bool accumulate, float *dx))                                              \
-    X(prelu_forward, (struct extent extent, int n, bool shared, const float *slope,                \
-                      const float *x, float *y))                                                   \
-    X(prelu_backward, (struct extent extent, int n, bool shared, const float *slope,               \
-                       const float *x, const float *dy, bool accumulate, float *dx,                \
-                       float *dslope))
+    X(softmax_backward,                                                                            \
+      (struct extent extent, int n, const float *y, const float *dy, bool accumulate, float *dx))  \
+    X(prelu_forward,                                                                               \
+      (struct extent extent, int n, bool shared, const float *slope, const float *x, float *y))    \
+    X(prelu_backward,                                                                              \
+      (struct extent extent, int n, bool shared, const float *slope, const float *x,               \
+       const float *dy, bool accumulate, float *dx, float *dslope))
 
 #endif

@@ -26,16 +26,16 @@ struct convolution {
     struct window window;
     enum lowering lowering;
     enum layout x_layout, y_layout; /* what the kernels are fastest with; x may be either */
-    int rows;        /* output pixels a tile of columns, at the most */
-    int kernel_rows; /* kernel rows a column matrix, at the most */
-    int output_rows; /* taps first: output rows of an image a tile */
-    bool by_rows;    /* taps first: a product a kernel row, all from the same columns */
+    int rows;                       /* output pixels a tile of columns, at the most */
+    int kernel_rows;                /* kernel rows a column matrix, at the most */
+    int output_rows;                /* taps first: output rows of an image a tile */
+    bool by_rows;             /* taps first: a product a kernel row, all from the same columns */
     struct window row_window; /* then: the window whose columns these are */
-    int weight_tiles; /* > 0: the weight gradient is cut over weights instead of over images */
+    int weight_tiles;    /* > 0: the weight gradient is cut over weights instead of over images */
     int weight_channels; /* then: input channels a tile */
-    bool pieces;      /* products in pieces: see product.h */
-    size_t transposed; /* > 0: floats of the transposed weights that backward is faster with */
-    size_t scratch;   /* floats that every function below needs, at the most */
+    bool pieces;         /* products in pieces: see product.h */
+    size_t transposed;   /* > 0: floats of the transposed weights that backward is faster with */
+    size_t scratch;      /* floats that every function below needs, at the most */
 };
 
 /* The fastest way for this window; the result's x_layout says which layout it wants x in. */
@@ -55,8 +55,9 @@ void convolution_forward(const struct convolution *c, const struct kernels *k, i
 void convolution_transpose(const struct convolution *c, const struct kernels *k, const float *w,
                            float *transposed);
 
-/* Both gradients from one visit of each tile. `transposed` may be NULL. dx may be NULL (not wanted); it is overwritten, or
- * added to with `accumulate_dx`. dw may be NULL; the same with `accumulate_dw`. */
+/* Both gradients from one visit of each tile. `transposed` may be NULL. dx may be NULL (not
+ * wanted); it is overwritten, or added to with `accumulate_dx`. dw may be NULL; the same with
+ * `accumulate_dw`. */
 void convolution_backward(const struct convolution *c, const struct kernels *k, int n,
                           const float *x, const float *w, const float *transposed, const float *dy,
                           bool accumulate_dx, float *dx, bool accumulate_dw, float *dw,

@@ -221,8 +221,8 @@ static void convolve_row(const struct images *im, const struct taps *v, int m, c
     for (int x = 0, pixels; x < count; x += pixels) {
         const struct range columns = inside(h, x), last = inside(h, x + PIXELS - 1);
         /* Windows without a tap may lie on both sides of a narrow source. */
-        const bool alike = columns.begin < columns.end && columns.begin == last.begin &&
-                           columns.end == last.end;
+        const bool alike =
+            columns.begin < columns.end && columns.begin == last.begin && columns.end == last.end;
         pixels = alike && x + PIXELS <= count ? PIXELS : 1;
         patch.columns = columns.end - columns.begin;
         convolve_pixels(&patch, pixels, im->channels,

@@ -17,10 +17,10 @@
 #define KERNELS_ELEMENT_H
 
 #define ELEMENT_KERNELS(X)                                                                         \
-    X(pixels_normalize, (struct extent extent, const uint8_t *x, const float *scale,               \
-                         const float *shift, float *y))                                            \
-    X(layout_convert, (int n, int c, int hw, enum layout from, enum layout to, const float *x,     \
-                       float *y))                                                                  \
+    X(pixels_normalize,                                                                            \
+      (struct extent extent, const uint8_t *x, const float *scale, const float *shift, float *y))  \
+    X(layout_convert,                                                                              \
+      (int n, int c, int hw, enum layout from, enum layout to, const float *x, float *y))          \
     X(add, (size_t n, const float *a, const float *b, float *y))                                   \
     X(accumulate, (size_t n, const float *x, float *y))                                            \
     X(fold, (size_t n, size_t count, size_t stride, const float *parts, float *y))                 \

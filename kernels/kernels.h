@@ -43,8 +43,8 @@ struct window {
 
 #include "activation.h"
 #include "element.h"
-#include "lowering.h"
 #include "loss.h"
+#include "lowering.h"
 #include "normalization.h"
 #include "optimizer.h"
 #include "pooling.h"

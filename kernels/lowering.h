@@ -26,11 +26,11 @@
                     int c1, const float *x, float *columns))                                       \
     X(col2im_taps, (const struct window *window, enum layout layout, int y0, int y1, int c0,       \
                     int c1, const float *columns, float *dx))                                      \
-    X(depthwise_forward, (const struct window *window, int n, const float *x, const float *w,      \
-                          float *y))                                                               \
+    X(depthwise_forward,                                                                           \
+      (const struct window *window, int n, const float *x, const float *w, float *y))              \
     X(depthwise_backward_data, (const struct window *window, int n, const float *dy,               \
                                 const float *w, bool accumulate, float *dx))                       \
-    X(depthwise_backward_weights, (const struct window *window, int n, const float *x,             \
-                                   const float *dy, float *dw))
+    X(depthwise_backward_weights,                                                                  \
+      (const struct window *window, int n, const float *x, const float *dy, float *dw))
 
 #endif

@@ -22,25 +22,25 @@
 
 #define NORMALIZATION_KERNELS(X)                                                                   \
     X(moments, (struct extent extent, int n, const float *x, double *mean, double *m2))            \
-    X(moments_combine, (int c, size_t parts, const size_t *counts, const double *means,            \
-                        double *mean, double *m2))                                                 \
+    X(moments_combine,                                                                             \
+      (int c, size_t parts, const size_t *counts, const double *means, double *mean, double *m2))  \
     X(scale_shift, (struct extent extent, int n, const float *x, const float *scale,               \
                     const float *shift, float *y))                                                 \
     X(batchnorm_reduce, (struct extent extent, int n, const float *x, const float *dy,             \
                          const float *mean, const float *inverse, double *sums))                   \
-    X(batchnorm_backward, (struct extent extent, int n, const float *x, const float *dy,           \
-                           const float *a, const float *b, const float *d, bool accumulate,        \
-                           float *dx))                                                             \
+    X(batchnorm_backward,                                                                          \
+      (struct extent extent, int n, const float *x, const float *dy, const float *a,               \
+       const float *b, const float *d, bool accumulate, float *dx))                                \
     X(groupnorm_forward, (struct extent extent, int n, int g, float eps, const float *x,           \
                           const float *weight, const float *bias, float *y, float *statistics))    \
-    X(groupnorm_backward, (struct extent extent, int n, int g, const float *x, const float *dy,    \
-                           const float *weight, const float *statistics, bool accumulate,          \
-                           float *dx, float *dweight, float *dbias))                               \
+    X(groupnorm_backward,                                                                          \
+      (struct extent extent, int n, int g, const float *x, const float *dy, const float *weight,   \
+       const float *statistics, bool accumulate, float *dx, float *dweight, float *dbias))         \
     X(layernorm_forward, (struct extent extent, int n, float eps, const float *x,                  \
                           const float *weight, const float *bias, float *y, float *statistics))    \
-    X(layernorm_backward, (struct extent extent, int n, const float *x, const float *dy,           \
-                           const float *weight, const float *statistics, bool accumulate,          \
-                           float *dx, float *dweight, float *dbias))                               \
+    X(layernorm_backward,                                                                          \
+      (struct extent extent, int n, const float *x, const float *dy, const float *weight,          \
+       const float *statistics, bool accumulate, float *dx, float *dweight, float *dbias))         \
     X(lrn_forward, (struct extent extent, int n, int size, float alpha, float beta, float k,       \
                     const float *x, float *y))                                                     \
     X(lrn_backward, (struct extent extent, int n, int size, float alpha, float beta, float k,      \

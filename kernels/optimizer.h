@@ -17,8 +17,8 @@ struct optimizer_settings {
                  float *w, float *velocity, float *unused))                                        \
     X(adam_step, (const struct optimizer_settings *settings, long step, size_t n, const float *g,  \
                   float *w, float *mean, float *square))                                           \
-    X(adamw_step, (const struct optimizer_settings *settings, long step, size_t n,                 \
-                   const float *g, float *w, float *mean, float *square))                          \
+    X(adamw_step, (const struct optimizer_settings *settings, long step, size_t n, const float *g, \
+                   float *w, float *mean, float *square))                                          \
     X(rmsprop_step, (const struct optimizer_settings *settings, long step, size_t n,               \
                      const float *g, float *w, float *square, float *velocity))
 

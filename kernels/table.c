@@ -6,9 +6,8 @@
 
 extern const struct kernels KERNEL(kernels);
 
-const struct kernels KERNEL(kernels) = {
-    .isa = TEXT(KERNEL_ISA),
+const struct kernels KERNEL(kernels) = {.isa = TEXT(KERNEL_ISA),
 #define ENTRY(name, parameters) .name = KERNEL(name),
-    KERNEL_LIST(ENTRY)
+                                        KERNEL_LIST(ENTRY)
 #undef ENTRY
 };

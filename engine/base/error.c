@@ -4,7 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-__attribute__((format(printf, 3, 0))) static void append(struct colonnade_error *error, size_t used, const char *format, va_list arguments)
+__attribute__((format(printf, 3, 0))) static void append(struct colonnade_error *error, size_t used,
+                                                         const char *format, va_list arguments)
 {
     if (used < sizeof error->message)
         vsnprintf(error->message + used, sizeof error->message - used, format, arguments);

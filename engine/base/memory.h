@@ -26,6 +26,7 @@ enum colonnade_status memory_grow(void *pointer, size_t *capacity, size_t count,
                                   const char *what, struct colonnade_error *error);
 
 /* A copy of `text` that the caller frees. */
-enum colonnade_status memory_copy_text(char **copy, const char *text, struct colonnade_error *error);
+enum colonnade_status memory_copy_text(char **copy, const char *text,
+                                       struct colonnade_error *error);
 
 #endif

@@ -1,8 +1,8 @@
 /* Counter-based random numbers over Random123's Philox. */
 #include "engine/base/random.h"
 
-#include <Random123/philox.h>
 #include <math.h>
+#include <Random123/philox.h>
 
 uint32_t random_purpose(enum random_purpose purpose, const char *name)
 {
@@ -15,8 +15,7 @@ uint32_t random_purpose(enum random_purpose purpose, const char *name)
 void random_next4(struct random_stream *stream, uint32_t draws[4])
 {
     philox4x32_key_t key = {{(uint32_t)stream->seed, (uint32_t)(stream->seed >> 32)}};
-    philox4x32_ctr_t counter = {
-        {stream->index++, stream->sample, stream->epoch, stream->purpose}};
+    philox4x32_ctr_t counter = {{stream->index++, stream->sample, stream->epoch, stream->purpose}};
     philox4x32_ctr_t block = philox4x32(counter, key);
     for (int i = 0; i < 4; i++)
         draws[i] = block.v[i];

@@ -35,8 +35,8 @@ uint32_t random_purpose(enum random_purpose purpose, const char *name);
 void random_next4(struct random_stream *stream, uint32_t draws[4]);
 
 /* One draw each, using up a whole block: for places where speed is no matter. */
-double random_uniform(struct random_stream *stream); /* [0, 1) */
-double random_normal(struct random_stream *stream);  /* mean 0, deviation 1 */
+double random_uniform(struct random_stream *stream);                 /* [0, 1) */
+double random_normal(struct random_stream *stream);                  /* mean 0, deviation 1 */
 uint32_t random_below(struct random_stream *stream, uint32_t bound); /* [0, bound), unbiased */
 
 /* order[0..count) becomes a permutation of what it holds (Fisher-Yates). */

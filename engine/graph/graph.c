@@ -25,7 +25,7 @@ struct draft {
     struct config *config;
     struct node *nodes;
     const struct section **sections; /* of each node; NULL for the input */
-    int *output_of;                  /* what stands for a declared node's output: an epilogue or it */
+    int *output_of; /* what stands for a declared node's output: an epilogue or it */
     int count, capacity;
 };
 
@@ -40,8 +40,7 @@ static struct node *draft_add(struct draft *draft, const struct node_type *type,
 }
 
 static enum colonnade_status find_type(const struct config *config, const struct section *section,
-                                       const struct node_type **type,
-                                       struct colonnade_error *error)
+                                       const struct node_type **type, struct colonnade_error *error)
 {
     const struct entry *entry = config_entry(section, "type");
     if (!entry)
@@ -89,7 +88,8 @@ static enum colonnade_status draft_node(struct draft *draft, struct section *sec
     TRY(memory_allocate(&node->settings, 1, type->settings_size, "settings", error));
     TRY(config_read(draft->config, section, section->name, type->keys, type->key_count, ignored,
                     node->settings, error));
-    struct epilogue epilogue = type->epilogue ? type->epilogue(node->settings) : (struct epilogue){0};
+    struct epilogue epilogue =
+        type->epilogue ? type->epilogue(node->settings) : (struct epilogue){0};
     if (epilogue.bias || epilogue.activation != ACTIVATION_NONE) {
         struct node *after = draft_add(draft, &node_epilogue, index);
         draft->sections[draft->count - 1] = section;
@@ -124,10 +124,10 @@ static enum colonnade_status unknown_input(const struct draft *draft, const stru
         if (draft->nodes[i].owner == i)
             names[count++] = draft->nodes[i].name;
     const char *near = nearest_name(name, names);
-    enum colonnade_status status = config_error(
-        draft->config, draft->sections[node->owner], "inputs", error,
-        "[%s] inputs: there is no node '%s'%s%s%s", node->name, name, near ? "; did you mean '" : "",
-        near ? near : "", near ? "'?" : "");
+    enum colonnade_status status =
+        config_error(draft->config, draft->sections[node->owner], "inputs", error,
+                     "[%s] inputs: there is no node '%s'%s%s%s", node->name, name,
+                     near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
     free(names);
     return status;
 }
@@ -168,7 +168,8 @@ static enum colonnade_status draft_inputs(struct draft *draft, int index, int ab
         goto out;
     }
     for (int i = 0; i < count; i++) {
-        int source = settings.inputs.count > 0 ? draft_find(draft, settings.inputs.items[i]) : above;
+        int source =
+            settings.inputs.count > 0 ? draft_find(draft, settings.inputs.items[i]) : above;
         if (source < 0) {
             TRY(unknown_input(draft, node, settings.inputs.items[i], error));
             goto out;
@@ -331,7 +332,8 @@ static void place_parameters(struct graph *graph)
     for (int i = 0; i < graph->count; i++) {
         for (int j = 0; j < graph->nodes[i].parameter_count; j++) {
             struct parameter *parameter = &graph->nodes[i].parameters[j];
-            size_t *length = parameter->trainable ? &graph->parameter_length : &graph->buffer_length;
+            size_t *length =
+                parameter->trainable ? &graph->parameter_length : &graph->buffer_length;
             parameter->offset = *length;
             *length += (parameter->count + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
             if (parameter->trainable)

@@ -9,20 +9,20 @@
 struct graph {
     struct node *nodes; /* nodes[0] is the input */
     int count;
-    int output;         /* the node that gives the logits */
-    int classes;        /* logits an image */
-    int *declared;      /* the nodes that users wrote, in their order */
+    int output;    /* the node that gives the logits */
+    int classes;   /* logits an image */
+    int *declared; /* the nodes that users wrote, in their order */
     int declared_count;
     size_t parameters;       /* trainable numbers */
     size_t parameter_length; /* floats in the array that holds them, each aligned */
     size_t buffer_length;    /* the same of buffers (running means) */
-    uint64_t macs;          /* an image */
+    uint64_t macs;           /* an image */
 };
 
 /* Reads every section that is not reserved. `classes` is what the data has: the output must have
  * as many. */
-enum colonnade_status graph_create(struct graph **graph, struct config *config,
-                                   struct shape input, int classes, struct colonnade_error *error);
+enum colonnade_status graph_create(struct graph **graph, struct config *config, struct shape input,
+                                   int classes, struct colonnade_error *error);
 void graph_destroy(struct graph *graph);
 
 /* -1 where there is none. */

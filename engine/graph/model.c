@@ -8,7 +8,8 @@
 #include <stdlib.h>
 
 /* Calls visit(context, place, values) for each run of the last extent in row-major order of the
- * parameter's dims: `place` is where the run begins in memory, `values` where in row-major order. */
+ * parameter's dims: `place` is where the run begins in memory, `values` where in row-major order.
+ */
 static void for_each_run(const struct parameter *parameter,
                          void (*visit)(const struct parameter *parameter, size_t place,
                                        size_t first, void *context),

@@ -4,8 +4,8 @@
 
 #include <string.h>
 
-const char *const activation_names[] = {"none",    "relu", "relu6", "leaky_relu", "elu",      "sigmoid",
-                                        "tanh",    "gelu", "silu",  "hardswish",  NULL};
+const char *const activation_names[] = {"none", "relu", "relu6", "leaky_relu", "elu", "sigmoid",
+                                        "tanh", "gelu", "silu",  "hardswish",  NULL};
 
 struct activation_node {
     double alpha;
@@ -30,8 +30,9 @@ static float alpha_of(const struct node *node)
 {
     if (node->type->internal)
         return ((const struct epilogue *)node->settings)->alpha;
-    return node->type->settings_size ? (float)((const struct activation_node *)node->settings)->alpha
-                                     : 1.0f;
+    return node->type->settings_size
+               ? (float)((const struct activation_node *)node->settings)->alpha
+               : 1.0f;
 }
 
 static bool has_bias(const struct node *node)

@@ -124,8 +124,7 @@ static void forward(const struct node *node, const struct tile *tile)
 static void backward_reduce(const struct node *node, const struct tile *tile)
 {
     tile->kernels->batchnorm_reduce(node_extent_in(node), tile->n, tile->x[0], tile->dy,
-                                    row(node, tile, MEAN), row(node, tile, INVERSE),
-                                    tile->partial);
+                                    row(node, tile, MEAN), row(node, tile, INVERSE), tile->partial);
 }
 
 static void backward_finish(const struct node *node, const struct reduction *reduction,

@@ -16,8 +16,8 @@ static const struct key keys[] = {
      .maximum = 65536, .help = "output channels"},
     {"kernel", KEY_PAIR, offsetof(struct conv, window.kernel), .required = true, .minimum = 1,
      .maximum = 65536, .help = "N or HxW"},
-    {"stride", KEY_PAIR, offsetof(struct conv, window.stride), "1", .minimum = 1,
-     .maximum = 65536, .help = "N or HxW"},
+    {"stride", KEY_PAIR, offsetof(struct conv, window.stride), "1", .minimum = 1, .maximum = 65536,
+     .help = "N or HxW"},
     {"padding", KEY_PADDING, offsetof(struct conv, window.padding), "valid", .maximum = 65536,
      .help = "valid, same, same_lower, N, HxW, or t, l, b, r"},
     {"dilation", KEY_PAIR, offsetof(struct conv, window.dilation), "1", .minimum = 1,
@@ -95,8 +95,7 @@ static void plan(const struct node *node, struct node_plan *plan)
 
 static void prepare(const struct node *node, const struct tile *tile)
 {
-    convolution_transpose(node->lowered, tile->kernels, node_parameter(node, tile, 0),
-                          tile->state);
+    convolution_transpose(node->lowered, tile->kernels, node_parameter(node, tile, 0), tile->state);
 }
 
 static void forward(const struct node *node, const struct tile *tile)

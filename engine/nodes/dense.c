@@ -11,8 +11,8 @@ struct dense {
 };
 
 enum {
-    TILE_IMAGES = 32,        /* rows of a product */
-    TILE_IMAGES_LARGE = 64,  /* with so many weights that packing them counts: */
+    TILE_IMAGES = 32,       /* rows of a product */
+    TILE_IMAGES_LARGE = 64, /* with so many weights that packing them counts: */
     LARGE_WEIGHTS = 64 * 1024,
     WEIGHT_TILE_INPUTS = 256 /* a piece of the weight gradient */
 };
@@ -88,8 +88,8 @@ static void plan(const struct node *node, struct node_plan *plan)
 static void forward(const struct node *node, const struct tile *tile)
 {
     int inputs = inputs_of(node), units = node->out.c;
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, tile->n, units, inputs, 1.0f,
-                tile->x[0], inputs, node_parameter(node, tile, 0), units, 0.0f, tile->y, units);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, tile->n, units, inputs, 1.0f, tile->x[0],
+                inputs, node_parameter(node, tile, 0), units, 0.0f, tile->y, units);
 }
 
 /* dx [n, inputs] = dy [n, units] w^T */
@@ -97,9 +97,9 @@ static void backward(const struct node *node, const struct tile *tile)
 {
     int inputs = inputs_of(node), units = node->out.c;
     if (tile->dx[0])
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, tile->n, inputs, units, 1.0f,
-                    tile->dy, units, node_parameter(node, tile, 0), units,
-                    tile->accumulate[0] ? 1.0f : 0.0f, tile->dx[0], inputs);
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, tile->n, inputs, units, 1.0f, tile->dy,
+                    units, node_parameter(node, tile, 0), units, tile->accumulate[0] ? 1.0f : 0.0f,
+                    tile->dx[0], inputs);
 }
 
 /* dw [inputs, units] = x^T dy, some inputs at a time */

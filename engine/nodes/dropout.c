@@ -41,8 +41,8 @@ static void mask(const struct node *node, const struct tile *tile, bool accumula
         uint32_t sample = tile->batch->samples ? tile->batch->samples[tile->first + i]
                                                : (uint32_t)(tile->first + i);
         uint32_t counter[3] = {sample, tile->step, purpose};
-        tile->kernels->dropout(size, dropout->rate, key, counter, accumulate,
-                               x + (size_t)i * size, y + (size_t)i * size);
+        tile->kernels->dropout(size, dropout->rate, key, counter, accumulate, x + (size_t)i * size,
+                               y + (size_t)i * size);
     }
 }
 

@@ -2,7 +2,6 @@
 #include "engine/data/dataset.h"
 #include "engine/nodes/keys.h"
 
-
 /* Up to this many channels a convolution gathers planes faster than pixels. */
 enum { PLANAR_CHANNELS = 7 };
 

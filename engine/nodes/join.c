@@ -74,8 +74,7 @@ static const float *input_image(const struct node *node, const struct tile *tile
     if (!converts(node, i))
         return x;
     tile->kernels->layout_convert(1, node->in.c, shape_pixels(node->in),
-                                  node->sources[i]->out_layout, node->out_layout, x,
-                                  tile->scratch);
+                                  node->sources[i]->out_layout, node->out_layout, x, tile->scratch);
     return tile->scratch;
 }
 
@@ -131,8 +130,7 @@ static struct runs runs_of(const struct node *node, int i)
 {
     size_t pixels = (size_t)shape_pixels(node->in);
     bool nhwc = node->out_layout == LAYOUT_NHWC;
-    struct runs r = {.runs = nhwc ? pixels : 1,
-                     .total = (size_t)node->out.c * (nhwc ? 1 : pixels)};
+    struct runs r = {.runs = nhwc ? pixels : 1, .total = (size_t)node->out.c * (nhwc ? 1 : pixels)};
     for (int before = 0; before < i; before++)
         r.start += (size_t)node->sources[before]->out.c * (nhwc ? 1 : pixels);
     r.width = (size_t)node->sources[i]->out.c * (nhwc ? 1 : pixels);

@@ -7,21 +7,17 @@
 extern const char *const activation_names[]; /* NULL-terminated, in the order of enum activation */
 
 /* For a settings struct with a field `activation`, or `init`. */
-#define ACTIVATION_KEY(settings)                                                                  \
-    {.name = "activation",                                                                         \
-     .kind = KEY_CHOICE,                                                                           \
-     .offset = offsetof(settings, activation),                                                     \
-     .fallback = "none",                                                                           \
-     .choices = activation_names,                                                                  \
-     .help = "applied to the output"}
+#define ACTIVATION_KEY(settings)                                                                   \
+    {                                                                                              \
+        .name = "activation", .kind = KEY_CHOICE, .offset = offsetof(settings, activation),        \
+        .fallback = "none", .choices = activation_names, .help = "applied to the output"           \
+    }
 
 #define INIT_KEY(settings)                                                                         \
-    {.name = "init",                                                                               \
-     .kind = KEY_CHOICE,                                                                           \
-     .offset = offsetof(settings, init),                                                           \
-     .fallback = "he",                                                                             \
-     .choices = initializer_names,                                                                 \
-     .help = "he (normal, fan-in), xavier, lecun, uniform, zero"}
+    {                                                                                              \
+        .name = "init", .kind = KEY_CHOICE, .offset = offsetof(settings, init), .fallback = "he",  \
+        .choices = initializer_names, .help = "he (normal, fan-in), xavier, lecun, uniform, zero"  \
+    }
 
 #define COUNT_OF(array) (sizeof(array) / sizeof(array)[0])
 

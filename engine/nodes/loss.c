@@ -17,10 +17,9 @@ static void plan(const struct node *node, struct node_plan *plan)
 
 static void forward(const struct node *node, const struct tile *tile)
 {
-    tile->kernels->softmax_cross_entropy(tile->n, node->in.c, tile->x[0],
-                                         tile->batch->labels + tile->first, NULL, NULL,
-                                         tile->label_smoothing, 1.0f / (float)tile->batch->n,
-                                         tile->loss, tile->rank, tile->y);
+    tile->kernels->softmax_cross_entropy(
+        tile->n, node->in.c, tile->x[0], tile->batch->labels + tile->first, NULL, NULL,
+        tile->label_smoothing, 1.0f / (float)tile->batch->n, tile->loss, tile->rank, tile->y);
 }
 
 const struct node_type node_loss = {

@@ -56,19 +56,19 @@ struct epilogue {
 struct node {
     char *name;
     const struct node_type *type;
-    int line;   /* of its section; 0 where it has none */
-    int owner;  /* the declared node that it belongs to: itself, or the one it was made for */
+    int line;  /* of its section; 0 where it has none */
+    int owner; /* the declared node that it belongs to: itself, or the one it was made for */
     int inputs[NODE_INPUTS];
     int input_count;
-    struct shape in, out;              /* of the first input; of the output */
-    enum layout in_layout, out_layout; /* how images lie in memory */
+    struct shape in, out;                    /* of the first input; of the output */
+    enum layout in_layout, out_layout;       /* how images lie in memory */
     const struct node *sources[NODE_INPUTS]; /* the nodes behind `inputs` */
-    void *settings;                    /* of type->settings_size bytes */
-    void *lowered;                     /* what build derived; freed with free() */
+    void *settings;                          /* of type->settings_size bytes */
+    void *lowered;                           /* what build derived; freed with free() */
     struct parameter parameters[NODE_PARAMETERS];
     int parameter_count;
-    uint64_t macs;  /* multiply-adds, an image */
-    int padding[4]; /* t, l, b, r as resolved */
+    uint64_t macs;     /* multiply-adds, an image */
+    int padding[4];    /* t, l, b, r as resolved */
     bool has_gradient; /* whether its output's gradient is wanted by anything */
 };
 
@@ -93,18 +93,18 @@ struct node_plan {
 
 struct tile {
     const struct kernels *kernels;
-    int first, n;          /* images [first, first + n) of the mini-batch */
+    int first, n; /* images [first, first + n) of the mini-batch */
     bool training;
     const float *x[NODE_INPUTS]; /* inputs, at image `first` */
     float *y;                    /* output, at image `first` */
     const float *dy;
-    float *dx[NODE_INPUTS];      /* NULL: not wanted */
+    float *dx[NODE_INPUTS];       /* NULL: not wanted */
     bool accumulate[NODE_INPUTS]; /* add to dx instead of overwriting it */
-    const float *parameters;     /* the model's arrays: index by parameter.offset */
+    const float *parameters;      /* the model's arrays: index by parameter.offset */
     float *buffers;
-    float *gradients;            /* as parameters */
-    bool accumulate_gradients;   /* add to them instead of overwriting */
-    void *saved;                 /* at image `first` */
+    float *gradients;          /* as parameters */
+    bool accumulate_gradients; /* add to them instead of overwriting */
+    void *saved;               /* at image `first` */
     float *state;
     double *partial;
     float *scratch;
@@ -119,7 +119,7 @@ struct tile {
 /* Partial results of all tiles, in order. */
 struct reduction {
     size_t parts;
-    const size_t *images; /* [parts] images of each tile */
+    const size_t *images;   /* [parts] images of each tile */
     const double *partials; /* [parts, doubles a tile] */
 };
 
@@ -142,9 +142,9 @@ struct node_type {
     const struct key *keys;
     size_t key_count, settings_size;
     int inputs_least, inputs_most;
-    bool internal; /* made by the graph, never written by users */
+    bool internal;                       /* made by the graph, never written by users */
     const struct node_example *examples; /* ends with keys = NULL */
-    bool takes_maximum; /* each output is the largest of some inputs */
+    bool takes_maximum;                  /* each output is the largest of some inputs */
     /* What stands in `settings` about bias and activation; NULL: nothing. */
     struct epilogue (*epilogue)(const void *settings);
     /* Whether y = f(x) elementwise with an f that never decreases; NULL: no. */
@@ -166,7 +166,7 @@ struct node_type {
     void (*backward_weights)(const struct node *node, const struct tile *tile, int index);
 };
 
-extern const struct node_type *const node_types[]; /* NULL-terminated */
+extern const struct node_type *const node_types[];        /* NULL-terminated */
 const struct node_type *node_type_find(const char *name); /* not the internal ones */
 
 static inline int shape_pixels(struct shape shape)

@@ -19,8 +19,8 @@ enum { WEIGHT, BIAS };
 
 #define EPS_KEY                                                                                    \
     {                                                                                              \
-        "eps", KEY_NUMBER, offsetof(struct norm, eps), "1e-5", .minimum = 0,                       \
-            .above_minimum = true, .maximum = 1, .help = "added to the variance"                   \
+        "eps", KEY_NUMBER, offsetof(struct norm, eps), "1e-5",                                     \
+            .minimum = 0, .above_minimum = true, .maximum = 1, .help = "added to the variance"     \
     }
 
 static const struct key group_keys[] = {
@@ -113,7 +113,8 @@ static void plan_lrn(const struct node *node, struct node_plan *plan)
 typedef void forward_kernel(const struct node *node, const struct tile *tile, int n, const float *x,
                             float *y, float *statistics);
 
-/* All images at once in training; one by one in evaluation, where scratch holds one's statistics. */
+/* All images at once in training; one by one in evaluation, where scratch holds one's statistics.
+ */
 static void forward_all(const struct node *node, const struct tile *tile, forward_kernel *kernel)
 {
     if (tile->training) {
@@ -175,21 +176,19 @@ static void backward_group(const struct node *node, const struct tile *tile)
 {
     const struct norm *norm = node->settings;
     clear_gradients(node, tile);
-    tile->kernels->groupnorm_backward(node_extent_in(node), tile->n, norm->groups, tile->x[0],
-                                      tile->dy, node_parameter(node, tile, WEIGHT), tile->saved,
-                                      tile->accumulate[0], tile->dx[0],
-                                      node_gradient(node, tile, WEIGHT),
-                                      node_gradient(node, tile, BIAS));
+    tile->kernels->groupnorm_backward(
+        node_extent_in(node), tile->n, norm->groups, tile->x[0], tile->dy,
+        node_parameter(node, tile, WEIGHT), tile->saved, tile->accumulate[0], tile->dx[0],
+        node_gradient(node, tile, WEIGHT), node_gradient(node, tile, BIAS));
 }
 
 static void backward_layer(const struct node *node, const struct tile *tile)
 {
     clear_gradients(node, tile);
-    tile->kernels->layernorm_backward(node_extent_in(node), tile->n, tile->x[0], tile->dy,
-                                      node_parameter(node, tile, WEIGHT), tile->saved,
-                                      tile->accumulate[0], tile->dx[0],
-                                      node_gradient(node, tile, WEIGHT),
-                                      node_gradient(node, tile, BIAS));
+    tile->kernels->layernorm_backward(
+        node_extent_in(node), tile->n, tile->x[0], tile->dy, node_parameter(node, tile, WEIGHT),
+        tile->saved, tile->accumulate[0], tile->dx[0], node_gradient(node, tile, WEIGHT),
+        node_gradient(node, tile, BIAS));
 }
 
 static void backward_lrn(const struct node *node, const struct tile *tile)

@@ -66,9 +66,19 @@ static enum colonnade_status build_global(struct node *node, const struct node_b
                                           struct colonnade_error *error)
 {
     struct window window = {
-        .ic = node->in.c, .ih = node->in.h, .iw = node->in.w,
-        .oc = node->in.c, .oh = 1, .ow = 1,
-        .kh = node->in.h, .kw = node->in.w, .sh = 1, .sw = 1, .dh = 1, .dw = 1, .g = 1,
+        .ic = node->in.c,
+        .ih = node->in.h,
+        .iw = node->in.w,
+        .oc = node->in.c,
+        .oh = 1,
+        .ow = 1,
+        .kh = node->in.h,
+        .kw = node->in.w,
+        .sh = 1,
+        .sw = 1,
+        .dh = 1,
+        .dw = 1,
+        .g = 1,
     };
     node->out.h = node->out.w = 1;
     return finish_build(node, &window, error);

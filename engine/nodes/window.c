@@ -20,7 +20,8 @@ static void resolve_same(struct axis *axis, bool lower)
     axis->after = total - axis->before;
 }
 
-/* PyTorch's rule, also for ceil: the last window begins inside the input or the padding before it. */
+/* PyTorch's rule, also for ceil: the last window begins inside the input or the padding before it.
+ */
 static void resolve_explicit(struct axis *axis, bool ceil)
 {
     int span = axis->in + axis->before + axis->after - axis->extent;
@@ -42,8 +43,8 @@ static void resolve(struct axis *axis, const struct padding *padding, bool ceil)
 }
 
 enum colonnade_status window_resolve(struct node *node, const struct node_build *build,
-                                     const struct window_settings *settings,
-                                     struct window *window, struct colonnade_error *error)
+                                     const struct window_settings *settings, struct window *window,
+                                     struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     struct pair kernel = settings->kernel, stride = settings->stride, dilation = settings->dilation;
@@ -61,12 +62,12 @@ enum colonnade_status window_resolve(struct node *node, const struct node_build 
     resolve(&y, padding, settings->ceil);
     resolve(&x, padding, settings->ceil);
     if (y.out < 1 || x.out < 1) {
-        status = config_error(build->config, build->section, "kernel", error,
-                              "[%s] a kernel that covers %dx%d does not fit into its input of "
-                              "%dx%d with padding %d,%d,%d,%d (it must be no larger than %dx%d)",
-                              node->name, y.extent, x.extent, y.in, x.in, y.before, x.before,
-                              y.after, x.after, y.in + y.before + y.after,
-                              x.in + x.before + x.after);
+        status =
+            config_error(build->config, build->section, "kernel", error,
+                         "[%s] a kernel that covers %dx%d does not fit into its input of "
+                         "%dx%d with padding %d,%d,%d,%d (it must be no larger than %dx%d)",
+                         node->name, y.extent, x.extent, y.in, x.in, y.before, x.before, y.after,
+                         x.after, y.in + y.before + y.after, x.in + x.before + x.after);
         goto out;
     }
     node->out.h = y.out;
@@ -75,11 +76,22 @@ enum colonnade_status window_resolve(struct node *node, const struct node_build 
     for (int i = 0; i < 4; i++)
         node->padding[i] = resolved[i];
     *window = (struct window){
-        .ic = node->in.c, .ih = node->in.h, .iw = node->in.w,
-        .oc = node->in.c, .oh = y.out, .ow = x.out,
-        .kh = kernel.h, .kw = kernel.w, .sh = stride.h, .sw = stride.w,
-        .dh = dilation.h, .dw = dilation.w,
-        .pt = y.before, .pl = x.before, .pb = y.after, .pr = x.after,
+        .ic = node->in.c,
+        .ih = node->in.h,
+        .iw = node->in.w,
+        .oc = node->in.c,
+        .oh = y.out,
+        .ow = x.out,
+        .kh = kernel.h,
+        .kw = kernel.w,
+        .sh = stride.h,
+        .sw = stride.w,
+        .dh = dilation.h,
+        .dw = dilation.w,
+        .pt = y.before,
+        .pl = x.before,
+        .pb = y.after,
+        .pr = x.after,
         .g = 1,
     };
 out:

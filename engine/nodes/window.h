@@ -13,7 +13,7 @@ struct window_settings {
 /* Sets node->out.h, .w, node->padding and the window (oc and g are the caller's) for input
  * node->in; an error where no output pixel can be. */
 enum colonnade_status window_resolve(struct node *node, const struct node_build *build,
-                                     const struct window_settings *settings,
-                                     struct window *window, struct colonnade_error *error);
+                                     const struct window_settings *settings, struct window *window,
+                                     struct colonnade_error *error);
 
 #endif

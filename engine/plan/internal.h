@@ -28,15 +28,15 @@ struct step {
 /* A piece of work after a stage's tiles: a tile of a node's weight gradient, or the sum of the
  * accumulators of some parameters. */
 struct item {
-    int step;             /* >= 0: weight tile `index` of that step's node */
-    int index;            /* folding: the step whose accumulators these are */
+    int step;               /* >= 0: weight tile `index` of that step's node */
+    int index;              /* folding: the step whose accumulators these are */
     size_t from, to, count; /* else: accumulator floats from `from` fold into gradients at `to` */
 };
 
 struct stage {
-    int first, end;          /* steps */
-    int images;              /* a tile */
-    int units_most;          /* with accumulators: units at the most; else 0 */
+    int first, end;            /* steps */
+    int images;                /* a tile */
+    int units_most;            /* with accumulators: units at the most; else 0 */
     size_t accumulator_floats; /* a unit's */
     size_t accumulator_offset; /* of the first unit's, in the mini-batch's memory */
     int first_item, end_item;
@@ -47,9 +47,9 @@ struct plan {
     enum plan_mode mode;
     int batch, threads;
     const struct kernels *kernels;
-    struct node *loss;          /* a node of the plan's own, in training; else NULL */
-    const struct node **nodes;  /* [count]: the graph's, then the loss */
-    struct node_plan *wants;    /* [count] */
+    struct node *loss;         /* a node of the plan's own, in training; else NULL */
+    const struct node **nodes; /* [count]: the graph's, then the loss */
+    struct node_plan *wants;   /* [count] */
     int count;
     struct step *steps;
     int step_count;
@@ -59,8 +59,8 @@ struct plan {
     int item_count;
     int *prepared; /* steps whose nodes prepare before the first stage */
     int prepared_count;
-    size_t batch_bytes;   /* activations, gradients, accumulators: shared by all threads */
-    size_t private_bytes; /* a thread's */
+    size_t batch_bytes;    /* activations, gradients, accumulators: shared by all threads */
+    size_t private_bytes;  /* a thread's */
     size_t scratch_offset; /* in a thread's */
     unsigned char *shared, *private;
     bool guest; /* both belong to another plan */

@@ -49,9 +49,9 @@ struct plan_options {
 void plan_run(struct plan *plan, const struct model *model, const struct batch *batch,
               const struct plan_options *options, float *gradients);
 
-const float *plan_logits(const struct plan *plan);  /* [n, classes] (inference) */
-const double *plan_loss(const struct plan *plan);   /* [n] each sample's loss (training) */
-const int32_t *plan_rank(const struct plan *plan);  /* [n] classes ranked before the label's */
+const float *plan_logits(const struct plan *plan); /* [n, classes] (inference) */
+const double *plan_loss(const struct plan *plan);  /* [n] each sample's loss (training) */
+const int32_t *plan_rank(const struct plan *plan); /* [n] classes ranked before the label's */
 
 /* Parallel work outside of the graph (the optimizer) on the plan's threads: calls
  * run(context, item) for item = 0 .. items-1, in any order. */

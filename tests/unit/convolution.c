@@ -286,14 +286,14 @@ static void check_backward(const struct convolution *c, const struct kernels *k,
     const float dx_before = accumulate_dx ? 0.5f : NAN, dw_before = accumulate_dw ? -0.75f : NAN;
     float *dx = filled(p->x_size, dx_before), *dw = filled(p->w_size, dw_before);
     float *dx_alone = filled(p->x_size, dx_before), *dw_alone = filled(p->w_size, dw_before);
-    convolution_backward(c, k, p->n, a->x, a->weights, a->transposed, a->dy, accumulate_dx, dx, accumulate_dw, dw,
-                         a->scratch);
+    convolution_backward(c, k, p->n, a->x, a->weights, a->transposed, a->dy, accumulate_dx, dx,
+                         accumulate_dw, dw, a->scratch);
     compare("dx", c, k, x_place, dx, p->dx, dx_before, p->x_size);
     compare("dw", c, k, weight_place, dw, p->dw, dw_before, p->w_size);
-    convolution_backward(c, k, p->n, a->x, a->weights, a->transposed, a->dy, accumulate_dx, dx_alone, false, NULL,
-                         a->scratch);
-    convolution_backward(c, k, p->n, a->x, a->weights, a->transposed, a->dy, false, NULL, accumulate_dw, dw_alone,
-                         a->scratch);
+    convolution_backward(c, k, p->n, a->x, a->weights, a->transposed, a->dy, accumulate_dx,
+                         dx_alone, false, NULL, a->scratch);
+    convolution_backward(c, k, p->n, a->x, a->weights, a->transposed, a->dy, false, NULL,
+                         accumulate_dw, dw_alone, a->scratch);
     compare("dx alone", c, k, x_place, dx_alone, p->dx, dx_before, p->x_size);
     compare("dw alone", c, k, weight_place, dw_alone, p->dw, dw_before, p->w_size);
     guarded_free(dx);

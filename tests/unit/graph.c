@@ -54,7 +54,8 @@ Test(graph, slides_same_padding_keeps_the_size_at_stride_1)
 {
     for (int kernel = 1; kernel <= 7; kernel++) {
         char keys[128];
-        snprintf(keys, sizeof keys, "type = conv\nfilters = 1\nkernel = %d\npadding = same", kernel);
+        snprintf(keys, sizeof keys, "type = conv\nfilters = 1\nkernel = %d\npadding = same",
+                 kernel);
         struct node node = window_node(32, keys);
         cr_expect_eq(node.out.h, 32, "kernel %d", kernel);
         cr_expect_eq(node.out.w, 32, "kernel %d", kernel);

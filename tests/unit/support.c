@@ -14,7 +14,8 @@ struct guard {
 
 static void *guarded(size_t bytes)
 {
-    unsigned char *block = aligned_alloc(64, (sizeof(struct guard) + 2 * MARGIN + bytes + 63) / 64 * 64);
+    unsigned char *block =
+        aligned_alloc(64, (sizeof(struct guard) + 2 * MARGIN + bytes + 63) / 64 * 64);
     cr_assert_not_null(block);
     ((struct guard *)(void *)block)->bytes = bytes;
     unsigned char *data = block + sizeof(struct guard) + MARGIN;

@@ -18,7 +18,8 @@ void guarded_free(void *array);
 /* Uniform in [-1, 1), by a fixed formula of `seed`. */
 void fill_random(float *x, size_t n, uint32_t seed);
 
-/* Fails naming `what`, the index and both values where |got - want| > absolute + relative * |want|. */
+/* Fails naming `what`, the index and both values where |got - want| > absolute + relative * |want|.
+ */
 void assert_close(const char *what, const float *got, const double *want, size_t n, double absolute,
                   double relative);
 
