@@ -276,7 +276,7 @@ void KERNEL(moments)(struct extent e, int n, const float *x, double *mean, doubl
     }
 }
 
-void KERNEL(moments_combine)(int c, size_t parts, const size_t *counts, const double *means,
+void KERNEL(moments_combine)(int c, int hw, size_t parts, const size_t *images, const double *means,
                              double *mean, double *m2)
 {
     const size_t channels = (size_t)c;
@@ -284,10 +284,10 @@ void KERNEL(moments_combine)(int c, size_t parts, const size_t *counts, const do
     memset(mean, 0, channels * sizeof(double));
     memset(m2, 0, channels * sizeof(double));
     for (size_t p = 0; p < parts; p++) {
-        if (counts[p] == 0)
+        if (images[p] == 0)
             continue;
         const double *part_mean = means + p * 2 * channels, *part_m2 = part_mean + channels;
-        const double before = total, count = (double)counts[p];
+        const double before = total, count = (double)images[p] * hw;
         total += count;
 #pragma omp simd
         for (size_t j = 0; j < channels; j++) {

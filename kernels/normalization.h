@@ -2,7 +2,7 @@
  *
  * moments           of n images of `extent`, per channel: mean[c], and m2[c], the sum of squared
  *                   deviations from it (two passes: the tile is in cache)
- * moments_combine   `parts` tiles, tile p over counts[p] elements a channel, mean at
+ * moments_combine   `parts` tiles, tile p of images[p] images of hw pixels, mean at
  *                   means[p * 2 * c + channel] and m2 c elements after it -> the same for all
  *                   elements together (Chan, Golub & LeVeque 1983), in order p = 0, 1, ...
  * scale_shift       y = x * scale[c] + shift[c]; y may be x
@@ -22,8 +22,8 @@
 
 #define NORMALIZATION_KERNELS(X)                                                                   \
     X(moments, (struct extent extent, int n, const float *x, double *mean, double *m2))            \
-    X(moments_combine,                                                                             \
-      (int c, size_t parts, const size_t *counts, const double *means, double *mean, double *m2))  \
+    X(moments_combine, (int c, int hw, size_t parts, const size_t *images, const double *means,    \
+                        double *mean, double *m2))                                                 \
     X(scale_shift, (struct extent extent, int n, const float *x, const float *scale,               \
                     const float *shift, float *y))                                                 \
     X(batchnorm_reduce, (struct extent extent, int n, const float *x, const float *dy,             \

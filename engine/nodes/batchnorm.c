@@ -45,7 +45,7 @@ static void plan(const struct node *node, struct node_plan *plan)
     size_t c = (size_t)node->in.c;
     plan->state = STATE_ROWS * c;
     plan->forward_partial = plan->backward_partial = 2 * c;
-    plan->scratch = 2 * c;
+    plan->scratch = 2 * c * sizeof(double) / sizeof(float);
     plan->needs_input = true;
     plan->backward_in_place = true;
 }
@@ -73,30 +73,34 @@ static void update_running(const struct node *node, const struct tile *tile, int
         (float)((1.0 - norm->momentum) * (double)*running_var + norm->momentum * unbiased);
 }
 
+/* Of a channel, in the whole mini-batch. */
+static double elements_of(const struct reduction *reduction, int pixels)
+{
+    size_t images = 0;
+    for (size_t p = 0; p < reduction->parts; p++)
+        images += reduction->images[p];
+    return (double)images * pixels;
+}
+
 static void forward_finish(const struct node *node, const struct reduction *reduction,
                            const struct tile *tile)
 {
     const struct batchnorm *norm = node->settings;
     const float *weight = node_parameter(node, tile, WEIGHT);
     const float *bias = node_parameter(node, tile, BIAS);
-    size_t stride = 2 * (size_t)node->in.c;
-    double pixels = (double)shape_pixels(node->in);
+    double *mean = (double *)(void *)tile->scratch, *squares = mean + node->in.c;
+    int pixels = shape_pixels(node->in);
+    double count = elements_of(reduction, pixels);
+    tile->kernels->moments_combine(node->in.c, pixels, reduction->parts, reduction->images,
+                                   reduction->partials, mean, squares);
     for (int c = 0; c < node->in.c; c++) {
-        /* Chan, Golub & LeVeque (1983): pairs of means and squared deviations, in tile order. */
-        double count = 0.0, mean = 0.0, squares = 0.0;
-        for (size_t p = 0; p < reduction->parts; p++) {
-            const double *part = reduction->partials + p * stride + c;
-            double more = (double)reduction->images[p] * pixels, delta = part[0] - mean;
-            mean += delta * more / (count + more);
-            squares += part[node->in.c] + delta * delta * count * more / (count + more);
-            count += more;
-        }
-        double inverse = 1.0 / sqrt(squares / count + norm->eps);
-        row(node, tile, MEAN)[c] = (float)mean;
+        double inverse = 1.0 / sqrt(squares[c] / count + norm->eps);
+        row(node, tile, MEAN)[c] = (float)mean[c];
         row(node, tile, INVERSE)[c] = (float)inverse;
         row(node, tile, SCALE)[c] = (float)((double)weight[c] * inverse);
-        row(node, tile, SHIFT)[c] = (float)((double)bias[c] - mean * (double)weight[c] * inverse);
-        update_running(node, tile, c, mean, squares, count);
+        row(node, tile, SHIFT)[c] =
+            (float)((double)bias[c] - mean[c] * (double)weight[c] * inverse);
+        update_running(node, tile, c, mean[c], squares[c], count);
     }
 }
 
@@ -131,9 +135,7 @@ static void backward_finish(const struct node *node, const struct reduction *red
                             const struct tile *tile)
 {
     size_t stride = 2 * (size_t)node->in.c;
-    double count = 0.0;
-    for (size_t p = 0; p < reduction->parts; p++)
-        count += (double)reduction->images[p] * (double)shape_pixels(node->in);
+    double count = elements_of(reduction, shape_pixels(node->in));
     for (int c = 0; c < node->in.c; c++) {
         double sum = 0.0, product = 0.0;
         for (size_t p = 0; p < reduction->parts; p++) {

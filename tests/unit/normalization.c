@@ -192,7 +192,7 @@ Test(normalization, moments_combine_gives_those_of_the_whole)
                 reference_moments(&part, x + cuts[p] * CHANNELS, c, parts + p * 2 * CHANNELS + c,
                                   parts + (p * 2 + 1) * CHANNELS + c, &spread);
         }
-        k->moments_combine(CHANNELS, PARTS, counts, parts, mean, m2);
+        k->moments_combine(CHANNELS, 1, PARTS, counts, parts, mean, m2);
         for (int c = 0; c < CHANNELS; c++) {
             double want_mean, want_m2;
             reference_moments(&whole, x, c, &want_mean, &want_m2, &spread);
