@@ -6,7 +6,7 @@ build_packages=(gcc libc6-dev meson ninja-build pkg-config python3 libopenblas-o
     libinih-dev zlib1g-dev libjson-c-dev librandom123-dev libjs-chart.js)
 quickstart_packages=("${build_packages[@]}" dataset-fashion-mnist)
 test_packages=("${quickstart_packages[@]}" libcriterion-dev python3-pytest python3-numpy
-    python3-h5py python3-torch chromium curl)
+    python3-h5py python3-torch chromium curl wget)
 check_packages=("${test_packages[@]}" clang clang-format clang-tidy libomp-dev valgrind shellcheck
     git)
 
