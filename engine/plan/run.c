@@ -1,6 +1,7 @@
 /* Running a plan: the one place where threads start. A unit of a stage goes to whichever thread is
  * free; what it computes depends on the unit alone. */
 #include "engine/plan/internal.h"
+#include "engine/plan/subnormal.h"
 
 #include <omp.h>
 #include <string.h>
@@ -126,34 +127,46 @@ static void run_tile(const struct run_context *run, const struct stage *stage, i
 
 static void run_unit(const struct run_context *run, const struct stage *stage, int units, int unit)
 {
+    unsigned before = subnormals_off();
     int tiles = tiles_of(stage, run->batch->n);
     int from = (int)((long)tiles * unit / units), to = (int)((long)tiles * (unit + 1) / units);
     for (int index = from; index < to; index++)
         run_tile(run, stage, unit, index, index == from);
+    subnormals_restore(before);
+}
+
+static void fold_accumulators(const struct run_context *run, const struct stage *stage, int units,
+                              const struct item *item)
+{
+    const struct plan *plan = run->plan;
+    const float *parts = (const float *)(const void *)(plan->shared + stage->accumulator_offset);
+    plan->kernels->fold(item->count, (size_t)units, stage->accumulator_floats, parts + item->from,
+                        run->gradients + item->to);
+}
+
+static void run_weight_tile(const struct run_context *run, const struct item *item)
+{
+    const struct step *step = &run->plan->steps[item->step];
+    const struct node *node = run->plan->nodes[step->node];
+    struct tile tile;
+    bind(run, step, omp_get_thread_num(), 0, run->batch->n, &tile);
+    node->type->backward_weights(node, &tile, item->index);
 }
 
 static void run_item(const struct run_context *run, const struct stage *stage, int units,
                      const struct item *item)
 {
     struct plan *plan = run->plan;
+    unsigned before = subnormals_off();
     double start = plan->profiling ? seconds_now() : 0.0;
-    if (item->step < 0) {
-        const float *parts =
-            (const float *)(const void *)(plan->shared + stage->accumulator_offset);
-        plan->kernels->fold(item->count, (size_t)units, stage->accumulator_floats,
-                            parts + item->from, run->gradients + item->to);
-        if (plan->profiling)
-            count_time(plan, &plan->steps[item->index], omp_get_thread_num(),
-                       seconds_now() - start);
-        return;
-    }
-    const struct step *step = &plan->steps[item->step];
-    const struct node *node = plan->nodes[step->node];
-    struct tile tile;
-    bind(run, step, omp_get_thread_num(), 0, run->batch->n, &tile);
-    node->type->backward_weights(node, &tile, item->index);
+    if (item->step < 0)
+        fold_accumulators(run, stage, units, item);
+    else
+        run_weight_tile(run, item);
     if (plan->profiling)
-        count_time(plan, step, omp_get_thread_num(), seconds_now() - start);
+        count_time(plan, &plan->steps[item->step < 0 ? item->index : item->step],
+                   omp_get_thread_num(), seconds_now() - start);
+    subnormals_restore(before);
 }
 
 /* Combines the partial results that the stage's reduce steps left. */
@@ -244,8 +257,11 @@ const int32_t *plan_rank(const struct plan *plan)
 void plan_parallel(int threads, int items, void (*run)(void *context, int item), void *context)
 {
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-    for (int i = 0; i < items; i++)
+    for (int i = 0; i < items; i++) {
+        unsigned before = subnormals_off();
         run(context, i);
+        subnormals_restore(before);
+    }
 }
 
 void plan_profile_start(struct plan *plan)
