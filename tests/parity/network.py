@@ -180,6 +180,24 @@ class BatchNorm(nn.BatchNorm2d):
         super().__init__(shape[0], float(keys.pop("eps", 1e-5)), float(keys.pop("momentum", 0.1)))
 
 
+class LayerNorm(nn.LayerNorm):
+    """Over the channels of each pixel."""
+
+    def __init__(self, shape, keys):
+        super().__init__(shape[0], float(keys.pop("eps", 1e-5)))
+        self.terms = shape[0]
+
+    def forward(self, x):
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+
+class Lrn(nn.LocalResponseNorm):
+    def __init__(self, keys):
+        super().__init__(int(keys.pop("size", 5)), float(keys.pop("alpha", 1e-4)),
+                         float(keys.pop("beta", 0.75)), float(keys.pop("k", 1)))
+        self.terms = self.size
+
+
 class Join(nn.Module):
     terms = 1
 
@@ -212,6 +230,8 @@ def make(kind, shapes, keys, classes):
         "avgpool": lambda: AvgPool(shape, keys),
         "globalavgpool": lambda: GlobalAvgPool(shape),
         "batchnorm": lambda: BatchNorm(shape, keys),
+        "layernorm": lambda: LayerNorm(shape, keys),
+        "lrn": lambda: Lrn(keys),
         "add": lambda: Join(add),
         "concat": lambda: Join(lambda inputs: torch.cat(inputs, 1)),
         "flatten": lambda: Join(lambda inputs: inputs[0].flatten(1)[:, :, None, None]),
