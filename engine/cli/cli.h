@@ -86,9 +86,9 @@ const char *count_text(uint64_t count);
 const char *bytes_text(double bytes);
 const char *shape_text(struct shape shape);
 
-/* blas.c: the one BLAS thread a call that the engine counts on, and kernels as wide as the CPU's
- * vectors. Called first in main(); may start the program again. */
-void blas_prepare(char **argv);
+/* libraries.c: one BLAS thread a call, kernels as wide as the processor's vectors, threads that do
+ * not spin for long. Called first in main(); may start the program again. */
+void libraries_prepare(char **argv);
 
 struct blas_facts {
     const char *library;        /* name, version, build options */

@@ -318,7 +318,7 @@ static bool is_either(const char *text, const char *a, const char *b)
 
 int main(int argc, char **argv)
 {
-    blas_prepare(argv);
+    libraries_prepare(argv);
     omp_set_dynamic(0); /* as many threads as are asked for, or the plan's scratch is not theirs */
     signals_install();
     enum colonnade_status status = COLONNADE_OK;

@@ -1,9 +1,14 @@
-/* What has to be set right about OpenBLAS before it is used.
+/* What has to be set right about OpenBLAS and libgomp before they are used. Both read their
+ * environment variables only while they are loaded: so the program sets these and starts itself
+ * again, once. A value of the user's own is left alone.
  *
  * A release of OpenBLAS does not know the processors that came after it: on such a one it takes
  * its oldest kernels, which are many times slower than those that the processor's vectors would
- * run. It reads OPENBLAS_CORETYPE only while it is loaded, so the program sets it and starts
- * itself again, once; a value of the user's own is left alone.
+ * run.
+ *
+ * A thread of libgomp's that waits for others spins for milliseconds before it sleeps. Where
+ * another program has a core to itself that is the time of many steps, at every barrier; spinning
+ * for a tenth of a millisecond costs nothing on an idle machine.
  */
 #include "engine/cli/cli.h"
 
@@ -12,6 +17,16 @@
 #include <string.h>
 #include <strings.h>
 #include <unistd.h>
+
+static const char spin_variable[] = "GOMP_SPINCOUNT", policy_variable[] = "OMP_WAIT_POLICY";
+static const char spin_count[] = "2000";
+
+/* Whether it was not set, and now is. */
+static bool set_spinning(void)
+{
+    return !getenv(spin_variable) && !getenv(policy_variable) &&
+           setenv(spin_variable, spin_count, 1) == 0;
+}
 
 #ifdef WITH_OPENBLAS
 
@@ -55,16 +70,23 @@ static const char *wider_kernel(const char *kernel)
 }
 #endif
 
-void blas_prepare(char **argv)
+/* Likewise for a kernel wider than the library's own choice. */
+static bool set_kernel(void)
 {
-    const char *kernel = openblas_get_corename();
-    const char *wanted = wider_kernel(kernel);
+    const char *kernel = openblas_get_corename(), *wanted = wider_kernel(kernel);
     bool selectable = strstr(openblas_get_config(), "DYNAMIC_ARCH") != NULL;
-    if (wanted && selectable && !getenv(kernel_variable)) {
-        setenv(default_kernel_variable, kernel, 1);
-        setenv(kernel_variable, wanted, 1);
+    return wanted && selectable && !getenv(kernel_variable) &&
+           setenv(default_kernel_variable, kernel, 1) == 0 &&
+           setenv(kernel_variable, wanted, 1) == 0;
+}
+
+void libraries_prepare(char **argv)
+{
+    bool kernel = set_kernel(), spinning = set_spinning();
+    if (kernel || spinning)
         execv("/proc/self/exe", argv);
-        unsetenv(kernel_variable); /* no second start: slower, and doctor says so */
+    if (kernel) { /* no second start: slower, and doctor says so */
+        unsetenv(kernel_variable);
         unsetenv(default_kernel_variable);
     }
     /* In the OpenMP build this call would set the number of OpenMP's threads. */
@@ -86,8 +108,10 @@ struct blas_facts blas_facts(void)
 
 #else
 
-void blas_prepare(char **argv)
+void libraries_prepare(char **argv)
 {
+    if (set_spinning())
+        execv("/proc/self/exe", argv);
 }
 
 struct blas_facts blas_facts(void)
