@@ -305,7 +305,8 @@ void KERNEL(im2col_taps)(const struct window *w, enum layout layout, int y0, int
             struct tap tap = tap_of(w, &steps, ki, kj, y0, y1);
             int rows = tap.to - tap.from;
             for (int c = c0; c < c1; c++) {
-                size_t index = (size_t)(((c - c0) * w->kh + ki) * w->kw + kj);
+                size_t index =
+                    ((size_t)(c - c0) * (size_t)w->kh + (size_t)ki) * (size_t)w->kw + (size_t)kj;
                 float *to = columns + index * (size_t)((y1 - y0) * w->ow);
                 const float *image = x + (size_t)c * steps.channel + tap.start;
                 clear(to, tap.from * w->ow);
@@ -327,7 +328,8 @@ void KERNEL(col2im_taps)(const struct window *w, enum layout layout, int y0, int
         for (int kj = 0; kj < w->kw; kj++) {
             struct tap tap = tap_of(w, &steps, ki, kj, y0, y1);
             for (int c = c0; c < c1; c++) {
-                size_t index = (size_t)(((c - c0) * w->kh + ki) * w->kw + kj);
+                size_t index =
+                    ((size_t)(c - c0) * (size_t)w->kh + (size_t)ki) * (size_t)w->kw + (size_t)kj;
                 const float *from =
                     columns + (index * (size_t)(y1 - y0) + (size_t)tap.from) * (size_t)w->ow;
                 float *image = dx + (size_t)c * steps.channel + tap.start;

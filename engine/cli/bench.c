@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 enum { ROUNDS_LEAST = 3, ROUNDS_MOST = 200, PROFILE_STEPS_LEAST = 3 };
 
@@ -226,13 +225,6 @@ static enum colonnade_status measure_nodes(struct bench *bench, struct figures *
     figures->optimizer_seconds = bench->optimizer_seconds / steps;
     give_to_owners(bench->graph, figures->nodes);
     return COLONNADE_OK;
-}
-
-static size_t peak_rss_bytes(void)
-{
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    return (size_t)usage.ru_maxrss * 1024;
 }
 
 /* A node's milliseconds of a step: what all threads spent on it, shared among them. */

@@ -86,6 +86,9 @@ const char *count_text(uint64_t count);
 const char *bytes_text(double bytes);
 const char *shape_text(struct shape shape);
 
+/* The most memory that this process has had resident. */
+size_t peak_rss_bytes(void);
+
 /* libraries.c: one BLAS thread a call, kernels as wide as the processor's vectors, threads that do
  * not spin for long. Called first in main(); may start the program again. */
 void libraries_prepare(char **argv);

@@ -94,3 +94,17 @@ double clock_seconds(void)
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
+
+/* VmHWM of proc(5), in KiB there. getrusage() would tell the peak of whatever process this one was
+ * before it became this program, too. */
+size_t peak_rss_bytes(void)
+{
+    char line[128];
+    size_t kibibytes = 0;
+    FILE *file = fopen("/proc/self/status", "r");
+    while (file && kibibytes == 0 && fgets(line, sizeof line, file))
+        sscanf(line, "VmHWM: %zu", &kibibytes);
+    if (file)
+        fclose(file);
+    return kibibytes * 1024;
+}

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* RUN.h5 -> RUN.html, or .html after any other name. */
 static enum colonnade_status page_path(char **page, const char *path, struct colonnade_error *error)
@@ -22,6 +23,23 @@ out:
     return status;
 }
 
+/* A page may take the place of a page, or of an empty file: of nothing else, above all not of the
+ * run that it reports. */
+static enum colonnade_status check_replaced(const char *page, struct colonnade_error *error)
+{
+    static const char start[] = "<!doctype html>";
+    char found[sizeof start] = "";
+    FILE *file = fopen(page, "rb");
+    if (!file)
+        return COLONNADE_OK;
+    size_t bytes = fread(found, 1, sizeof start - 1, file);
+    fclose(file);
+    if (bytes == 0 || strncasecmp(found, start, sizeof start - 1) == 0)
+        return COLONNADE_OK;
+    return error_set(error, COLONNADE_FAILURE,
+                     "%s exists and is not a report: it is not replaced by one", page);
+}
+
 enum colonnade_status verb_report(const struct options *options, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
@@ -32,6 +50,7 @@ enum colonnade_status verb_report(const struct options *options, struct colonnad
         TRY(page_path(&made, options->operands[0], error));
     const char *page = options->out ? options->out : made;
     TRY(destination_check(page, error));
+    TRY(check_replaced(page, error));
     TRY(report_write(run, page, error));
     printf("%s\n", page);
 out:

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 /* What nodes of the graph's own making add goes to the node that they were made for. */
 struct row {
@@ -19,7 +18,7 @@ struct row {
 static struct row row_of(const struct graph *graph, int declared)
 {
     struct row row = {.node = &graph->nodes[declared]};
-    row.bytes = shape_size(row.node->out) * sizeof(float);
+    row.bytes = shape_size(row.node->declared) * sizeof(float);
     for (int i = 0; i < graph->count; i++) {
         const struct node *node = &graph->nodes[i];
         if (node->owner != declared)
@@ -37,9 +36,9 @@ static struct json_object *row_json(const struct row *row)
     const struct node *node = row->node;
     struct json_object *object = json_object_new_object();
     struct json_object *shape = json_object_new_array(), *padding = json_object_new_array();
-    json_object_array_add(shape, json_object_new_int(node->out.c));
-    json_object_array_add(shape, json_object_new_int(node->out.h));
-    json_object_array_add(shape, json_object_new_int(node->out.w));
+    json_object_array_add(shape, json_object_new_int(node->declared.c));
+    json_object_array_add(shape, json_object_new_int(node->declared.h));
+    json_object_array_add(shape, json_object_new_int(node->declared.w));
     for (int i = 0; i < 4; i++)
         json_object_array_add(padding, json_object_new_int(node->padding[i]));
     json_add(object, "name", json_object_new_string(node->name));
@@ -74,7 +73,7 @@ static void print_row(const struct row *row, int width)
     snprintf(padding, sizeof padding, "%d,%d,%d,%d", node->padding[0], node->padding[1],
              node->padding[2], node->padding[3]);
     printf("%-*s  %-13s  %-12s  %-9s  %12s  %15s  %10s\n", width, node->name, node->type->name,
-           shape_text(node->out), padding, count_text(row->parameters), count_text(row->macs),
+           shape_text(node->declared), padding, count_text(row->parameters), count_text(row->macs),
            bytes_text((double)row->bytes));
 }
 
@@ -129,13 +128,9 @@ out:
     return status;
 }
 
-/* What the program takes before it does anything: its libraries above all. */
-static size_t program_bytes(void)
-{
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    return (size_t)usage.ru_maxrss * 1024;
-}
+/* What the libraries take in a training above what they take now: OpenBLAS's buffers, HDF5's and
+ * libgomp's code and tables. Measured with networks that take nothing themselves. */
+enum { LIBRARY_BYTES = 6 << 20 };
 
 enum colonnade_status verb_summary(const struct options *options, struct colonnade_error *error)
 {
@@ -157,7 +152,7 @@ enum colonnade_status verb_summary(const struct options *options, struct colonna
     const int threads = experiment_threads(options, &settings);
     TRY(train_bytes(graph, &settings, threads, &bytes, error));
     bytes = size_add(bytes, run_save_bytes(graph, optimizer_types[settings.optimizer]));
-    bytes = size_add(bytes, program_bytes());
+    bytes = size_add(bytes, size_add(peak_rss_bytes(), LIBRARY_BYTES));
     TRY(options->json ? print_as_json(graph, bytes, error)
                       : print_for_people(graph, &settings, threads, bytes, error));
 out:

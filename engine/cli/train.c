@@ -124,6 +124,7 @@ static enum colonnade_status print_done(const struct run *run, const char *path,
         json_add(line, "test_loss", test ? json_number(test->loss) : NULL);
         json_add(line, "test_accuracy", test ? json_number(test->accuracy) : NULL);
         json_add(line, "seconds", json_number(progress->total_seconds));
+        json_add(line, "peak_rss_bytes", json_object_new_int64((int64_t)peak_rss_bytes()));
         return output_json(line, error);
     }
     printf("%s: ", path);
@@ -151,6 +152,21 @@ static void print_left(const struct checkpoint *checkpoint, enum colonnade_statu
                 checkpoint->epoch);
 }
 
+/* The file keeps the last good state, and says that the run did not get further. */
+static void mark_failed(const char *path)
+{
+    struct run *run = NULL;
+    struct colonnade_error error = {0};
+    enum colonnade_status status = run_load(&run, path, &error);
+    if (status == COLONNADE_OK) {
+        run->status = RUN_FAILED;
+        status = run_save(run, path, &error);
+    }
+    if (status != COLONNADE_OK)
+        fprintf(stderr, "%s\n", error.message);
+    run_destroy(run);
+}
+
 static enum colonnade_status train_run(struct run *run, const struct dataset *data,
                                        const char *name, const struct options *options,
                                        struct colonnade_error *error)
@@ -175,6 +191,8 @@ static enum colonnade_status train_run(struct run *run, const struct dataset *da
         status = print_done(run, checkpoint.path, options->json, error);
     else
         print_left(&checkpoint, status);
+    if (checkpoint.saved && run->status == RUN_FAILED)
+        mark_failed(checkpoint.path);
     signals_defer(false);
     return status;
 }

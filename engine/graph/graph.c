@@ -213,6 +213,7 @@ static int swap_with_maximum(struct draft *draft, int output)
                 output = f;
             maximum->inputs[0] = before->inputs[0];
             before->inputs[0] = m;
+            before->moved++;
         }
     }
     return output;
@@ -302,6 +303,17 @@ static enum colonnade_status check_all_used(const struct draft *draft, const int
     return COLONNADE_OK;
 }
 
+static struct shape declared_shape(const struct node *node)
+{
+    struct shape shape = node->out;
+    const struct node *maximum = node;
+    for (int i = 0; i < node->moved; i++) {
+        maximum = maximum->sources[0];
+        shape = maximum->in;
+    }
+    return shape;
+}
+
 static enum colonnade_status build_nodes(struct graph *graph, const struct draft *draft,
                                          const int *order, struct shape input, int classes,
                                          struct colonnade_error *error)
@@ -315,6 +327,7 @@ static enum colonnade_status build_nodes(struct graph *graph, const struct draft
         node->in = i == 0 ? input : node->sources[0]->out;
         node->in_layout = i == 0 ? LAYOUT_NHWC : node->sources[0]->out_layout;
         TRY(node->type->build(node, &build, error));
+        node->declared = declared_shape(node);
         node->has_gradient = false;
         for (int j = 0; j < node->input_count; j++)
             node->has_gradient |= node->sources[j]->has_gradient;

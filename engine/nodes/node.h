@@ -60,7 +60,9 @@ struct node {
     int owner; /* the declared node that it belongs to: itself, or the one it was made for */
     int inputs[NODE_INPUTS];
     int input_count;
-    struct shape in, out;                    /* of the first input; of the output */
+    struct shape in, out;  /* of the first input; of the output */
+    int moved;             /* maxima that it is taken after, though written before them */
+    struct shape declared; /* of the output where it was written */
     enum layout in_layout, out_layout;       /* how images lie in memory */
     const struct node *sources[NODE_INPUTS]; /* the nodes behind `inputs` */
     void *settings;                          /* of type->settings_size bytes */

@@ -28,7 +28,7 @@ static struct cost cost_of(const struct graph *graph, int declared)
 
 static uint64_t activation_bytes(const struct node *node)
 {
-    return shape_size(node->out) * sizeof(float);
+    return shape_size(node->declared) * sizeof(float);
 }
 
 static double share_of(uint64_t part, uint64_t whole)
@@ -84,8 +84,8 @@ static void write_node(FILE *page, const struct run *run, int index)
     fputs("</td>", page);
     write_inputs(page, graph, node);
     write_keys(page, run, node);
-    fprintf(page, "<td>%d×%d×%d</td><td>%d,%d,%d,%d</td>", node->out.c, node->out.h, node->out.w,
-            padding[0], padding[1], padding[2], padding[3]);
+    fprintf(page, "<td>%d×%d×%d</td><td>%d,%d,%d,%d</td>", node->declared.c, node->declared.h,
+            node->declared.w, padding[0], padding[1], padding[2], padding[3]);
     html_cell_count_share(page, cost.parameters, share_of(cost.parameters, graph->parameters));
     html_cell_count_share(page, cost.macs, share_of(cost.macs, graph->macs));
     html_cell_count(page, activation_bytes(node));

@@ -212,3 +212,27 @@ def test_a_closed_pipe_ends_training(program):
 def test_a_loss_gone_non_finite_is_a_failure(program):
     result = program.run("train", program.config(), "--set", "train.lr=1e30", status=1)
     assert "epoch" in result.stderr
+
+
+def test_a_run_that_failed_says_so_and_keeps_its_last_good_state(program):
+    h5py = pytest.importorskip("h5py")
+    config = program.config()
+    result = program.run("train", config, "--quiet", "--set", "train.schedule=step",
+                         "--set", "train.step_epochs=1", "--set", "train.gamma=1e18",
+                         "--set", "train.epochs=3", status=1)
+    assert "no finite number" in result.stderr
+    with h5py.File(program.folder / "small.h5") as run:
+        assert run.attrs["status"] == "failed"
+        assert len(run["metrics/epoch/epoch"]) == 1
+    program.run("verify", "small.h5", status=1)
+
+
+def test_a_report_replaces_no_file_but_a_report(trained):
+    before = (trained.folder / "small.h5").read_bytes()
+    (trained.folder / "link.html").symlink_to("small.h5")
+    for page in ["small.h5", "link.html", "small.ini"]:
+        result = trained.run("report", "small.h5", "-o", page, status=1)
+        assert "is not a report" in result.stderr
+    assert (trained.folder / "small.h5").read_bytes() == before
+    trained.run("report", "small.h5", "-o", "page.html")
+    trained.run("report", "small.h5", "-o", "page.html")
