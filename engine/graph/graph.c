@@ -43,10 +43,13 @@ static enum colonnade_status find_type(const struct config *config, const struct
                                        const struct node_type **type, struct colonnade_error *error)
 {
     const struct entry *entry = config_entry(section, "type");
-    if (!entry)
+    if (!entry) {
+        const char *near_section = nearest_name(section->name, reserved);
         return config_error(config, section, NULL, error,
-                            "[%s] has no type: a node needs one, such as type = conv",
-                            section->name);
+                            "[%s] has no type: a node needs one, such as type = conv%s%s%s",
+                            section->name, near_section ? "; or did you mean [" : "",
+                            near_section ? near_section : "", near_section ? "]?" : "");
+    }
     *type = node_type_find(entry->value);
     if (*type)
         return COLONNADE_OK;

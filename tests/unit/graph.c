@@ -168,6 +168,13 @@ Test(graph, a_node_without_a_type_is_a_mistake)
     check_mistake("[c]\n", "net.ini:1: [c] has no type: a node needs one, such as type = conv");
 }
 
+Test(graph, a_mistyped_section_names_the_one_that_is_meant)
+{
+    check_mistake("[trian]\nepochs = 3\n",
+                  "net.ini:1: [trian] has no type: a node needs one, such as type = conv; or did "
+                  "you mean [train]?");
+}
+
 Test(graph, an_unknown_input_names_the_nearest)
 {
     check_mistake("[conv1]\ntype = conv\nfilters = 2\nkernel = 3\n"
