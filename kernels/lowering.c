@@ -307,7 +307,7 @@ void KERNEL(im2col_taps)(const struct window *w, enum layout layout, int y0, int
             for (int c = c0; c < c1; c++) {
                 size_t index =
                     ((size_t)(c - c0) * (size_t)w->kh + (size_t)ki) * (size_t)w->kw + (size_t)kj;
-                float *to = columns + index * (size_t)((y1 - y0) * w->ow);
+                float *to = columns + index * (size_t)(y1 - y0) * (size_t)w->ow;
                 const float *image = x + (size_t)c * steps.channel + tap.start;
                 clear(to, tap.from * w->ow);
                 if (tap.lanes.step == 1)
