@@ -28,6 +28,18 @@ static bool set_spinning(void)
            setenv(spin_variable, spin_count, 1) == 0;
 }
 
+/* Returns only where it could not be. The program goes by its path: /proc/self/exe itself would be
+ * valgrind's where that runs the program. */
+static void restart(char **argv)
+{
+    char path[4096];
+    ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
+    if (length < 0)
+        return;
+    path[length] = '\0';
+    execv(path, argv);
+}
+
 #ifdef WITH_OPENBLAS
 
 /* Remembers the library's own choice over the second start. */
@@ -84,7 +96,7 @@ void libraries_prepare(char **argv)
 {
     bool kernel = set_kernel(), spinning = set_spinning();
     if (kernel || spinning)
-        execv("/proc/self/exe", argv);
+        restart(argv);
     if (kernel) { /* no second start: slower, and doctor says so */
         unsetenv(kernel_variable);
         unsetenv(default_kernel_variable);
@@ -111,7 +123,7 @@ struct blas_facts blas_facts(void)
 void libraries_prepare(char **argv)
 {
     if (set_spinning())
-        execv("/proc/self/exe", argv);
+        restart(argv);
 }
 
 struct blas_facts blas_facts(void)

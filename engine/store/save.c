@@ -206,6 +206,8 @@ size_t run_save_bytes(const struct graph *graph, const struct optimizer_type *op
     for (int i = 0; i < OPTIMIZER_STATES; i++)
         arrays += optimizer->states[i] != NULL;
     size_t floats = size_add(size_multiply(arrays, graph->parameter_length), graph->buffer_length);
-    /* The image as HDF5 holds it, and the copy of it that is written. */
-    return size_add(size_multiply(2 * sizeof(float), floats), IMAGE_INCREMENT);
+    size_t image = size_multiply(sizeof(float), floats);
+    /* The image as HDF5 holds it, the copy of it that is written, and half of it again: what of a
+     * parameter is converted at a time, and what the allocator keeps; measured. */
+    return size_add(size_add(size_multiply(2, image), image / 2), IMAGE_INCREMENT);
 }

@@ -13,6 +13,8 @@ def test_training_takes_what_summary_says_within_a_tenth(program, name, batch):
     sets = ["--set", f"train.batch={batch}", "--set", f"data.count={batch}",
             "--set", "data.limit_test=8", "--set", "run.threads=2", "--set", "train.epochs=1"]
     [summary] = program.json("summary", config, *sets)
-    took = program.json("train", config, *sets, "--quiet", "--out", "run.h5")[-1]["peak_rss_bytes"]
     said = summary["train_bytes"]
+    # The least of three: now and then the system gives OpenBLAS's buffers as large pages.
+    took = min(program.json("train", config, *sets, "--quiet", "--out", "run.h5")
+               [-1]["peak_rss_bytes"] for _ in range(3))
     assert abs(took - said) <= 0.1 * took, f"summary says {said}, training took {took} bytes"
