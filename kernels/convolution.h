@@ -29,13 +29,13 @@ struct convolution {
     int rows;                       /* output pixels a tile of columns, at the most */
     int kernel_rows;                /* kernel rows a column matrix, at the most */
     int output_rows;                /* taps first: output rows of an image a tile */
-    bool by_rows;             /* taps first: a product a kernel row, all from the same columns */
-    struct window row_window; /* then: the window whose columns these are */
-    int weight_tiles;    /* > 0: the weight gradient is cut over weights instead of over images */
-    int weight_channels; /* then: input channels a tile */
-    bool pieces;         /* products in pieces: see product.h */
-    size_t transposed;   /* > 0: floats of the transposed weights that backward is faster with */
-    size_t scratch;      /* floats that every function below needs, at the most */
+    struct window columns; /* taps first: the window whose columns are gathered: this one, */
+    bool by_rows;          /* or its first kernel row, whose columns serve a product for each */
+    int weight_tiles;      /* > 0: the weight gradient is cut over weights instead of over images */
+    int weight_channels;   /* then: input channels a tile */
+    bool pieces;           /* products in pieces: see product.h */
+    size_t transposed;     /* > 0: floats of the transposed weights that backward is faster with */
+    size_t scratch;        /* floats that every function below needs, at the most */
 };
 
 /* The fastest way for this window; the result's x_layout says which layout it wants x in. */

@@ -6,10 +6,9 @@
 #include <string.h>
 
 enum {
-    SMALL_PRODUCT = 1000000, /* m * n * k that OpenBLAS takes without packing */
-    NARROW_N = 64,           /* with so few columns b's piece may be longer: */
-    NARROW_K = 256,          /* then 64 KB of b, */
-    PIECE_N = 128,           /* else 32 KB */
+    NARROW_N = 64,  /* with so few columns b's piece may be longer: */
+    NARROW_K = 256, /* then 64 KB of b, */
+    PIECE_N = 128,  /* else 32 KB */
     PIECE_K = 64,
     LARGE = 256, /* from here on in both n and k packing costs nothing */
     UNIT_M = 8,  /* pieces have a multiple of so many rows */
@@ -33,14 +32,24 @@ static int least(int a, int b)
     return a < b ? a : b;
 }
 
+/* Where op(matrix)'s element [row, column] lies. */
+static const float *at(const struct matrix *matrix, int row, int column)
+{
+    size_t line = (size_t)(matrix->transposed ? column : row);
+    size_t place = (size_t)(matrix->transposed ? row : column);
+    return matrix->data + line * (size_t)matrix->stride + place;
+}
+
+static CBLAS_TRANSPOSE form(const struct matrix *matrix)
+{
+    return matrix->transposed ? CblasTrans : CblasNoTrans;
+}
+
 static void multiply(const struct product *p, int m0, int m, int n0, int n, int k0, int k)
 {
-    size_t row = (size_t)(p->transposed ? k0 : m0), column = (size_t)(p->transposed ? m0 : k0);
-    cblas_sgemm(CblasRowMajor, p->transposed ? CblasTrans : CblasNoTrans, CblasNoTrans, m, n, k,
-                1.0f, p->a + row * (size_t)p->lda + column, p->lda,
-                p->b + (size_t)k0 * (size_t)p->ldb + (size_t)n0, p->ldb,
-                p->add || k0 > 0 ? 1.0f : 0.0f, p->c + (size_t)m0 * (size_t)p->ldc + (size_t)n0,
-                p->ldc);
+    cblas_sgemm(CblasRowMajor, form(&p->a), form(&p->b), m, n, k, 1.0f, at(&p->a, m0, k0),
+                p->a.stride, at(&p->b, k0, n0), p->b.stride, p->add || k0 > 0 ? 1.0f : 0.0f,
+                p->c + (size_t)m0 * (size_t)p->stride + (size_t)n0, p->stride);
 }
 
 /* `total` in equal pieces of at most `most`, rounded up to a multiple of `unit`. */
@@ -55,7 +64,7 @@ static void multiply_pieces(const struct product *p)
 {
     int n_size = piece(p->n, p->n <= NARROW_N ? NARROW_N : PIECE_N, UNIT_N);
     int k_size = piece(p->k, p->n <= NARROW_N ? NARROW_K : PIECE_K, 1);
-    int m_most = SMALL_PRODUCT / (least(n_size, p->n) * k_size) / UNIT_M * UNIT_M;
+    int m_most = PRODUCT_SMALL / (least(n_size, p->n) * k_size) / UNIT_M * UNIT_M;
     int m_size = piece(p->m, m_most, UNIT_M);
     for (int m = 0; m < p->m; m += m_size)
         for (int n = 0; n < p->n; n += n_size)
@@ -64,12 +73,12 @@ static void multiply_pieces(const struct product *p)
                          least(k_size, p->k - k));
 }
 
-void product(const struct product *p, bool pieces)
+void product(struct product p, bool pieces)
 {
-    bool small = (double)p->m * p->n * p->k <= SMALL_PRODUCT;
-    bool large = p->n >= LARGE && p->k >= LARGE;
-    if (pieces && !small && !large)
-        multiply_pieces(p);
+    bool small = (double)p.m * p.n * p.k <= PRODUCT_SMALL;
+    bool large = p.n >= LARGE && p.k >= LARGE;
+    if (pieces && !small && !large && !p.b.transposed)
+        multiply_pieces(&p);
     else
-        multiply(p, 0, p->m, 0, p->n, 0, p->k);
+        multiply(&p, 0, p.m, 0, p.n, 0, p.k);
 }

@@ -1,7 +1,7 @@
-/* Matrix products through cblas_sgemm, row-major.
+/* Matrix products: the one place that calls cblas_sgemm. Matrices are row-major.
  *
  * OpenBLAS packs its operands, which pays where matrices are large. Its AVX-512 kernels multiply
- * small matrices (m * n * k up to a million) as they lie, a quarter to a third faster when the
+ * small matrices (m * n * k up to PRODUCT_SMALL) as they lie, a quarter to a third faster when the
  * second one stays in the cache; a large product may be cut into such pieces. Whether that pays is
  * a matter of the BLAS kernel and of n and k, so it is decided here, once and by shape.
  */
@@ -10,23 +10,30 @@
 
 #include <stdbool.h>
 
-/* c [m, n] = op(a) b, or c += op(a) b with `add`: a is [m, k], or [k, m] where `transposed`; b is
- * [k, n]. lda, ldb, ldc: floats from row to row. */
+enum { PRODUCT_SMALL = 1000000 };
+
+/* An operand as it lies in memory: `stride` floats from row to row; with `transposed` the product
+ * takes its transpose. */
+struct matrix {
+    const float *data;
+    int stride;
+    bool transposed;
+};
+
+/* c [m, n] = a [m, k] b [k, n], or c += that with `add`. */
 struct product {
-    bool transposed, add;
     int m, n, k;
-    const float *a;
-    int lda;
-    const float *b;
-    int ldb;
+    struct matrix a, b;
+    bool add;
     float *c;
-    int ldc;
+    int stride; /* of c */
 };
 
 /* Whether the BLAS in use multiplies small matrices without packing them. */
 bool product_small_is_fast(void);
 
-/* One product; in pieces where `pieces` (product_small_is_fast()) and the shape is one for it. */
-void product(const struct product *p, bool pieces);
+/* In one call, or, where `pieces` (product_small_is_fast()) and the shape is one for it, in pieces;
+ * a transposed b never is in pieces: OpenBLAS's small kernels are poor at it. */
+void product(struct product p, bool pieces);
 
 #endif

@@ -2,8 +2,7 @@
  * count in channel, row, column order, whatever their order in memory. Its bias and activation
  * are an epilogue node. */
 #include "engine/nodes/keys.h"
-
-#include <cblas.h>
+#include "kernels/product.h"
 
 struct dense {
     int units, activation, init;
@@ -39,6 +38,11 @@ static struct epilogue epilogue(const void *settings)
 static int inputs_of(const struct node *node)
 {
     return (int)shape_size(node->in);
+}
+
+static int weight_tiles_of(const struct node *node)
+{
+    return (inputs_of(node) + WEIGHT_TILE_INPUTS - 1) / WEIGHT_TILE_INPUTS;
 }
 
 static enum colonnade_status build(struct node *node, const struct node_build *build,
@@ -81,37 +85,43 @@ static void plan(const struct node *node, struct node_plan *plan)
 {
     plan->needs_input = true;
     plan->images = node->parameters[0].count > LARGE_WEIGHTS ? TILE_IMAGES_LARGE : TILE_IMAGES;
-    plan->weight_tiles = (inputs_of(node) + WEIGHT_TILE_INPUTS - 1) / WEIGHT_TILE_INPUTS;
+    plan->weight_tiles = weight_tiles_of(node);
 }
 
 /* y [n, units] = x [n, inputs] w [inputs, units] */
 static void forward(const struct node *node, const struct tile *tile)
 {
     int inputs = inputs_of(node), units = node->out.c;
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, tile->n, units, inputs, 1.0f, tile->x[0],
-                inputs, node_parameter(node, tile, 0), units, 0.0f, tile->y, units);
+    struct product p = {tile->n, units, inputs, .c = tile->y, .stride = units};
+    p.a = (struct matrix){tile->x[0], inputs, false};
+    p.b = (struct matrix){node_parameter(node, tile, 0), units, false};
+    product(p, false);
 }
 
 /* dx [n, inputs] = dy [n, units] w^T */
 static void backward(const struct node *node, const struct tile *tile)
 {
     int inputs = inputs_of(node), units = node->out.c;
+    struct product p = {tile->n, inputs, units, .c = tile->dx[0], .stride = inputs};
+    p.a = (struct matrix){tile->dy, units, false};
+    p.b = (struct matrix){node_parameter(node, tile, 0), units, true};
+    p.add = tile->accumulate[0];
     if (tile->dx[0])
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, tile->n, inputs, units, 1.0f, tile->dy,
-                    units, node_parameter(node, tile, 0), units, tile->accumulate[0] ? 1.0f : 0.0f,
-                    tile->dx[0], inputs);
+        product(p, false);
 }
 
 /* dw [inputs, units] = x^T dy, some inputs at a time */
 static void backward_weights(const struct node *node, const struct tile *tile, int index)
 {
     int inputs = inputs_of(node), units = node->out.c;
-    int tiles = (inputs + WEIGHT_TILE_INPUTS - 1) / WEIGHT_TILE_INPUTS;
+    int tiles = weight_tiles_of(node);
     int first = (int)((long)inputs * index / tiles);
     int count = (int)((long)inputs * (index + 1) / tiles) - first;
-    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, count, units, tile->n, 1.0f,
-                tile->x[0] + first, inputs, tile->dy, units, 0.0f,
-                node_gradient(node, tile, 0) + (size_t)first * (size_t)units, units);
+    struct product p = {count, units, tile->n, .stride = units};
+    p.a = (struct matrix){tile->x[0] + first, inputs, true};
+    p.b = (struct matrix){tile->dy, units, false};
+    p.c = node_gradient(node, tile, 0) + (size_t)first * (size_t)units;
+    product(p, false);
 }
 
 static const struct node_example examples[] = {
