@@ -253,12 +253,6 @@ static inline void scatter_rows(const struct lanes *l, int rows, const float *fr
 
 static inline void gather_strided(const struct lanes *l, int rows, const float *image, float *to)
 {
-#ifdef __AVX512F__
-    if (l->step == 2 && l->from < l->to) {
-        gather_rows_of_pairs(l, rows, image, to);
-        return;
-    }
-#endif
     for (int r = 0; r < rows; r++, image += l->pitch, to += l->width) {
         clear(to, l->from);
         for (int i = l->from; i < l->to; i++)
@@ -267,11 +261,31 @@ static inline void gather_strided(const struct lanes *l, int rows, const float *
     }
 }
 
+static inline void gather(const struct lanes *l, int rows, const float *image, float *to)
+{
+    if (l->step == 1)
+        gather_rows(l, rows, image, to);
+#ifdef __AVX512F__
+    else if (l->step == 2 && l->from < l->to)
+        gather_rows_of_pairs(l, rows, image, to);
+#endif
+    else
+        gather_strided(l, rows, image, to);
+}
+
 static inline void scatter_strided(const struct lanes *l, int rows, const float *from, float *image)
 {
     for (int r = 0; r < rows; r++, image += l->pitch, from += l->width)
         for (int i = l->from; i < l->to; i++)
             image[i * l->step] += from[i];
+}
+
+static inline void scatter(const struct lanes *l, int rows, const float *from, float *image)
+{
+    if (l->step == 1)
+        scatter_rows(l, rows, from, image);
+    else
+        scatter_strided(l, rows, from, image);
 }
 
 /* One tap (ki, kj) over output rows [y0, y1): the rows [from, to) of them that lie in the image,
@@ -296,6 +310,11 @@ static struct tap tap_of(const struct window *w, const struct steps *steps, int 
     return tap;
 }
 
+static inline size_t tap_index(const struct window *w, int channel, int ki, int kj)
+{
+    return ((size_t)channel * (size_t)w->kh + (size_t)ki) * (size_t)w->kw + (size_t)kj;
+}
+
 void KERNEL(im2col_taps)(const struct window *w, enum layout layout, int y0, int y1, int c0, int c1,
                          const float *x, float *columns)
 {
@@ -305,15 +324,11 @@ void KERNEL(im2col_taps)(const struct window *w, enum layout layout, int y0, int
             struct tap tap = tap_of(w, &steps, ki, kj, y0, y1);
             int rows = tap.to - tap.from;
             for (int c = c0; c < c1; c++) {
-                size_t index =
-                    ((size_t)(c - c0) * (size_t)w->kh + (size_t)ki) * (size_t)w->kw + (size_t)kj;
+                size_t index = tap_index(w, c - c0, ki, kj);
                 float *to = columns + index * (size_t)(y1 - y0) * (size_t)w->ow;
                 const float *image = x + (size_t)c * steps.channel + tap.start;
                 clear(to, tap.from * w->ow);
-                if (tap.lanes.step == 1)
-                    gather_rows(&tap.lanes, rows, image, to + tap.from * w->ow);
-                else
-                    gather_strided(&tap.lanes, rows, image, to + tap.from * w->ow);
+                gather(&tap.lanes, rows, image, to + tap.from * w->ow);
                 clear(to + tap.to * w->ow, (y1 - y0 - tap.to) * w->ow);
             }
         }
@@ -328,15 +343,11 @@ void KERNEL(col2im_taps)(const struct window *w, enum layout layout, int y0, int
         for (int kj = 0; kj < w->kw; kj++) {
             struct tap tap = tap_of(w, &steps, ki, kj, y0, y1);
             for (int c = c0; c < c1; c++) {
-                size_t index =
-                    ((size_t)(c - c0) * (size_t)w->kh + (size_t)ki) * (size_t)w->kw + (size_t)kj;
+                size_t index = tap_index(w, c - c0, ki, kj);
                 const float *from =
                     columns + (index * (size_t)(y1 - y0) + (size_t)tap.from) * (size_t)w->ow;
                 float *image = dx + (size_t)c * steps.channel + tap.start;
-                if (tap.lanes.step == 1)
-                    scatter_rows(&tap.lanes, tap.to - tap.from, from, image);
-                else
-                    scatter_strided(&tap.lanes, tap.to - tap.from, from, image);
+                scatter(&tap.lanes, tap.to - tap.from, from, image);
             }
         }
     }
