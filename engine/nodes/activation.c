@@ -40,22 +40,13 @@ static bool has_bias(const struct node *node)
     return node->parameter_count > 0;
 }
 
-static enum colonnade_status build(struct node *node, const struct node_build *build,
-                                   struct colonnade_error *error)
-{
-    node->out = node->in;
-    node->out_layout = node->in_layout;
-    return COLONNADE_OK;
-}
-
 static enum colonnade_status build_epilogue(struct node *node, const struct node_build *build,
                                             struct colonnade_error *error)
 {
     const struct epilogue *epilogue = node->settings;
     if (epilogue->bias)
         node_add_parameter(node, "bias", 1, &node->in.c, INIT_ZERO);
-    node->out = node->in;
-    node->out_layout = node->in_layout;
+    node_keep_shape(node);
     return COLONNADE_OK;
 }
 
@@ -104,27 +95,27 @@ static const struct node_example examples[] = {
     {{0}, NULL, 0},
 };
 
-#define ACTIVATION_TYPE(id, what)                                                                  \
-    const struct node_type node_##id = {                                                           \
-        .name = #id,                                                                               \
-        .help = what,                                                                              \
-        .inputs_least = 1,                                                                         \
-        .inputs_most = 1,                                                                          \
-        .examples = examples,                                                                      \
-        .monotone = monotone,                                                                      \
-        .build = build,                                                                            \
-        .plan = plan,                                                                              \
-        .forward = forward,                                                                        \
-        .backward = backward,                                                                      \
-    }
+/* A row; after its examples, what it has beyond the others. */
+#define ACTIVATION_TYPE(id, what, cases, ...)                                                      \
+    const struct node_type node_##id = {.name = #id,                                               \
+                                        .help = what,                                              \
+                                        .inputs_least = 1,                                         \
+                                        .inputs_most = 1,                                          \
+                                        .examples = cases,                                         \
+                                        .monotone = monotone,                                      \
+                                        .build = node_build_alike,                                 \
+                                        .plan = plan,                                              \
+                                        .forward = forward,                                        \
+                                        .backward = backward,                                      \
+                                        __VA_ARGS__}
 
-ACTIVATION_TYPE(relu, "max(x, 0)");
-ACTIVATION_TYPE(relu6, "min(max(x, 0), 6)");
-ACTIVATION_TYPE(sigmoid, "1 / (1 + exp(-x))");
-ACTIVATION_TYPE(tanh, "hyperbolic tangent");
-ACTIVATION_TYPE(gelu, "x * Phi(x), the exact form with erf");
-ACTIVATION_TYPE(silu, "x * sigmoid(x)");
-ACTIVATION_TYPE(hardswish, "x * clamp(x + 3, 0, 6) / 6");
+ACTIVATION_TYPE(relu, "max(x, 0)", examples);
+ACTIVATION_TYPE(relu6, "min(max(x, 0), 6)", examples);
+ACTIVATION_TYPE(sigmoid, "1 / (1 + exp(-x))", examples);
+ACTIVATION_TYPE(tanh, "hyperbolic tangent", examples);
+ACTIVATION_TYPE(gelu, "x * Phi(x), the exact form with erf", examples);
+ACTIVATION_TYPE(silu, "x * sigmoid(x)", examples);
+ACTIVATION_TYPE(hardswish, "x * clamp(x + 3, 0, 6) / 6", examples);
 
 static const struct key leaky_keys[] = {
     {"slope", KEY_NUMBER, offsetof(struct activation_node, alpha), "0.01", .minimum = 0,
@@ -146,37 +137,13 @@ static const struct node_example elu_examples[] = {
     {{0}, NULL, 0},
 };
 
-const struct node_type node_leaky_relu = {
-    .name = "leaky_relu",
-    .help = "x where positive, else slope * x",
-    .keys = leaky_keys,
-    .key_count = COUNT_OF(leaky_keys),
-    .settings_size = sizeof(struct activation_node),
-    .inputs_least = 1,
-    .inputs_most = 1,
-    .examples = leaky_examples,
-    .monotone = monotone,
-    .build = build,
-    .plan = plan,
-    .forward = forward,
-    .backward = backward,
-};
+#define WITH_KEYS(table)                                                                           \
+    .keys = table, .key_count = COUNT_OF(table), .settings_size = sizeof(struct activation_node)
 
-const struct node_type node_elu = {
-    .name = "elu",
-    .help = "x where positive, else alpha * (exp(x) - 1)",
-    .keys = elu_keys,
-    .key_count = COUNT_OF(elu_keys),
-    .settings_size = sizeof(struct activation_node),
-    .inputs_least = 1,
-    .inputs_most = 1,
-    .examples = elu_examples,
-    .monotone = monotone,
-    .build = build,
-    .plan = plan,
-    .forward = forward,
-    .backward = backward,
-};
+ACTIVATION_TYPE(leaky_relu, "x where positive, else slope * x", leaky_examples,
+                WITH_KEYS(leaky_keys));
+ACTIVATION_TYPE(elu, "x where positive, else alpha * (exp(x) - 1)", elu_examples,
+                WITH_KEYS(elu_keys));
 
 const struct node_type node_epilogue = {
     .name = "epilogue",

@@ -28,8 +28,7 @@ static const struct key keys[] = {
 static enum colonnade_status build(struct node *node, const struct node_build *build,
                                    struct colonnade_error *error)
 {
-    node->out = node->in;
-    node->out_layout = node->in_layout;
+    node_keep_shape(node);
     int c = node->in.c;
     node_add_parameter(node, "weight", 1, &c, INIT_CONSTANT)->constant = 1.0;
     node_add_parameter(node, "bias", 1, &c, INIT_ZERO);

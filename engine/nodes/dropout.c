@@ -16,14 +16,6 @@ static const struct key keys[] = {
      .help = "share of values set to zero in training"},
 };
 
-static enum colonnade_status build(struct node *node, const struct node_build *build,
-                                   struct colonnade_error *error)
-{
-    node->out = node->in;
-    node->out_layout = node->in_layout;
-    return COLONNADE_OK;
-}
-
 static void plan(const struct node *node, struct node_plan *plan)
 {
     plan->forward_in_place = true;
@@ -75,7 +67,7 @@ const struct node_type node_dropout = {
     .inputs_least = 1,
     .inputs_most = 1,
     .examples = examples,
-    .build = build,
+    .build = node_build_alike,
     .plan = plan,
     .forward = forward,
     .backward = backward,

@@ -21,8 +21,7 @@ static enum colonnade_status build_add(struct node *node, const struct node_buil
                                 node->name, node->sources[0]->name, a.c, a.h, a.w,
                                 node->sources[i]->name, b.c, b.h, b.w);
     }
-    node->out = node->in;
-    node->out_layout = node->in_layout;
+    node_keep_shape(node);
     return COLONNADE_OK;
 }
 

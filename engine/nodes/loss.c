@@ -3,14 +3,6 @@
 #include "engine/data/dataset.h"
 #include "engine/nodes/keys.h"
 
-static enum colonnade_status build(struct node *node, const struct node_build *build,
-                                   struct colonnade_error *error)
-{
-    node->out = node->in;
-    node->out_layout = node->in_layout;
-    return COLONNADE_OK;
-}
-
 static void plan(const struct node *node, struct node_plan *plan)
 {
 }
@@ -28,7 +20,7 @@ const struct node_type node_loss = {
     .inputs_least = 1,
     .inputs_most = 1,
     .internal = true,
-    .build = build,
+    .build = node_build_alike,
     .plan = plan,
     .forward = forward,
 };

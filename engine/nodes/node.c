@@ -19,3 +19,16 @@ struct parameter *node_add_parameter(struct node *node, const char *suffix, int 
     }
     return parameter;
 }
+
+void node_keep_shape(struct node *node)
+{
+    node->out = node->in;
+    node->out_layout = node->in_layout;
+}
+
+enum colonnade_status node_build_alike(struct node *node, const struct node_build *build,
+                                       struct colonnade_error *error)
+{
+    node_keep_shape(node);
+    return COLONNADE_OK;
+}

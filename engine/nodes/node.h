@@ -201,6 +201,11 @@ static inline float *node_gradient(const struct node *node, const struct tile *t
     return tile->gradients + node->parameters[i].offset;
 }
 
+/* The output has the input's shape and layout; and the build of a type with no more to it. */
+void node_keep_shape(struct node *node);
+enum colonnade_status node_build_alike(struct node *node, const struct node_build *build,
+                                       struct colonnade_error *error);
+
 /* Adds a parameter whose memory order is its row-major order. */
 struct parameter *node_add_parameter(struct node *node, const char *suffix, int rank,
                                      const int *dims, enum initializer initializer);

@@ -44,12 +44,6 @@ static const struct key lrn_keys[] = {
      .maximum = 1e6, .help = "added to the mean square"},
 };
 
-static void keep_shape(struct node *node)
-{
-    node->out = node->in;
-    node->out_layout = node->in_layout;
-}
-
 static void add_scale_and_shift(struct node *node)
 {
     node_add_parameter(node, "weight", 1, &node->in.c, INIT_CONSTANT)->constant = 1.0;
@@ -64,7 +58,7 @@ static enum colonnade_status build_group(struct node *node, const struct node_bu
         return config_error(build->config, build->section, "groups", error,
                             "[%s] groups = %d must divide the input's %d channels", node->name,
                             norm->groups, node->in.c);
-    keep_shape(node);
+    node_keep_shape(node);
     add_scale_and_shift(node);
     return COLONNADE_OK;
 }
@@ -72,15 +66,8 @@ static enum colonnade_status build_group(struct node *node, const struct node_bu
 static enum colonnade_status build_layer(struct node *node, const struct node_build *build,
                                          struct colonnade_error *error)
 {
-    keep_shape(node);
+    node_keep_shape(node);
     add_scale_and_shift(node);
-    return COLONNADE_OK;
-}
-
-static enum colonnade_status build_lrn(struct node *node, const struct node_build *build,
-                                       struct colonnade_error *error)
-{
-    keep_shape(node);
     return COLONNADE_OK;
 }
 
@@ -257,7 +244,7 @@ const struct node_type node_lrn = {
     .inputs_least = 1,
     .inputs_most = 1,
     .examples = lrn_examples,
-    .build = build_lrn,
+    .build = node_build_alike,
     .plan = plan_lrn,
     .forward = forward_lrn,
     .backward = backward_lrn,

@@ -21,8 +21,7 @@ static enum colonnade_status build(struct node *node, const struct node_build *b
     const struct prelu *prelu = node->settings;
     int slopes = prelu->shared ? 1 : node->in.c;
     node_add_parameter(node, "weight", 1, &slopes, INIT_CONSTANT)->constant = prelu->init;
-    node->out = node->in;
-    node->out_layout = node->in_layout;
+    node_keep_shape(node);
     return COLONNADE_OK;
 }
 

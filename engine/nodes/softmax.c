@@ -1,14 +1,6 @@
 /* softmax over the channels of each pixel. */
 #include "engine/nodes/keys.h"
 
-static enum colonnade_status build(struct node *node, const struct node_build *build,
-                                   struct colonnade_error *error)
-{
-    node->out = node->in;
-    node->out_layout = node->in_layout;
-    return COLONNADE_OK;
-}
-
 static void plan(const struct node *node, struct node_plan *plan)
 {
     plan->needs_output = true;
@@ -38,7 +30,7 @@ const struct node_type node_softmax = {
     .inputs_least = 1,
     .inputs_most = 1,
     .examples = examples,
-    .build = build,
+    .build = node_build_alike,
     .plan = plan,
     .forward = forward,
     .backward = backward,

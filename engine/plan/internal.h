@@ -88,6 +88,13 @@ static inline bool is_backward(enum phase phase)
     return phase >= PHASE_BACKWARD_REDUCE;
 }
 
+/* Whether a step leaves parameter gradients in its unit's accumulators. */
+static inline bool accumulates(const struct plan *plan, const struct step *step)
+{
+    return step->phase == PHASE_BACKWARD && plan->wants[step->node].accumulates &&
+           plan->nodes[step->node]->parameter_count > 0;
+}
+
 enum colonnade_status plan_schedule(struct plan *plan, struct colonnade_error *error);
 enum colonnade_status plan_place(struct plan *plan, struct colonnade_error *error);
 

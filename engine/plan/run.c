@@ -113,8 +113,7 @@ static void run_tile(const struct run_context *run, const struct stage *stage, i
         if (step->partial_doubles > 0)
             tile.partial = (double *)(void *)(plan->shared + step->partial_offset) +
                            (size_t)index * step->partial_doubles;
-        if (step->phase == PHASE_BACKWARD && plan->wants[step->node].accumulates &&
-            plan->nodes[step->node]->parameter_count > 0) {
+        if (accumulates(plan, step)) {
             tile.gradients = accumulator(plan, stage, step, unit);
             tile.accumulate_gradients = !first_of_unit;
         }

@@ -199,12 +199,6 @@ static size_t accumulator_floats(const struct node *node)
     return (floats + 15) / 16 * 16;
 }
 
-static bool accumulates(const struct plan *plan, const struct step *step)
-{
-    return step->phase == PHASE_BACKWARD && plan->wants[step->node].accumulates &&
-           plan->nodes[step->node]->parameter_count > 0;
-}
-
 /* Parameter by parameter: what lies between them is never written, and is no gradient. */
 static void add_folds(struct plan *plan, const struct step *step, const struct node *node)
 {
