@@ -16,7 +16,9 @@ CONFIG_PAGE = (ROOT / "docs" / "config.md").read_text()
 ROW = re.compile(r'"(\w+)",[\s\\]*(?:\.kind = )?KEY_[A-Z]+|\b(\w+_KEY)\b')
 TABLE = re.compile(r"const struct key (\w+)\[\] = \{(.*?)\n\};", re.DOTALL)
 MACRO = re.compile(r"#define (\w+_KEY)\b((?:.*\\\n)*.*\n)")
-NODE = re.compile(r"const struct node_type node_(\w+) = \{(.*?)\n\};", re.DOTALL)
+# A node type's row, whole or by a file's macro.
+NODE = re.compile(r"const struct node_type node_(\w+) = \{(.*?)\n\};"
+                  r"|^\w+_TYPE\((\w+),(.*?)\);$", re.DOTALL | re.MULTILINE)
 WORDS = re.compile(r"const char \*const (\w+)\[\] = \{(.*?)\}", re.DOTALL)
 
 # Tables that belong to no node type, by the page's heading.
@@ -46,6 +48,10 @@ def macro_keys():
     return found
 
 
+def node_rows(text):
+    return [(name or macro, row or arguments) for name, row, macro, arguments in NODE.findall(text)]
+
+
 def keys_of(table, macros):
     return [key or macros[macro] for key, macro in ROW.findall(table)]
 
@@ -53,7 +59,7 @@ def keys_of(table, macros):
 def node_types():
     table = (ROOT / "engine" / "nodes" / "table.c").read_text()
     names = re.findall(r"^    X\((\w+)\)", table, re.MULTILINE)
-    internal = {name for text in SOURCES.values() for name, row in NODE.findall(text)
+    internal = {name for text in SOURCES.values() for name, row in node_rows(text)
                 if ".internal = true" in row}
     return [name for name in names if name not in internal]
 
@@ -62,8 +68,8 @@ def documented_places():
     """(heading, key) of every row of every key table."""
     macros, places = macro_keys(), []
     for text in SOURCES.values():
-        nodes = [(name, table) for name, row in NODE.findall(text)
-                 for table in re.findall(r"\.keys = (\w+)", row)]
+        nodes = [(name, table) for name, row in node_rows(text)
+                 for table in re.findall(r"(?:\.keys = |WITH_KEYS\()(\w+)", row)]
         for table, rows in TABLE.findall(text):
             headings = [name for name, its in nodes if its == table]
             for heading in headings or [HEADINGS.get(table, "# Nodes")]:
@@ -85,7 +91,8 @@ def relative_links():
 def test_tables_are_found():
     places = documented_places()
     for place in [("[run]", "seed"), ("[data]", "source"), ("[train]", "lr"), ("conv", "activation"),
-                  ("dense", "init"), ("avgpool", "ceil"), ("layernorm", "eps"), ("# Nodes", "inputs")]:
+                  ("dense", "init"), ("avgpool", "ceil"), ("layernorm", "eps"), ("leaky_relu", "slope"),
+                  ("# Nodes", "inputs")]:
         assert place in places
     rows = sum(text.count(".help = ") for text in SOURCES.values())
     assert len(places) > rows / 2, "rows of a form that this test does not know?"
