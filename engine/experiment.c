@@ -34,6 +34,25 @@ struct data_facts experiment_facts(const struct dataset *data)
     };
 }
 
+enum colonnade_status experiment_begin(struct run **run, struct config *config,
+                                       const struct dataset *data, struct weights_taken *taken,
+                                       struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const struct data_facts facts = experiment_facts(data);
+    struct run *made = NULL;
+    *taken = (struct weights_taken){0};
+    TRY(run_create(&made, config, &facts, error));
+    if (made->settings.init_from)
+        TRY(weights_take(made->graph, made->model, made->config, made->settings.init_from, taken,
+                         error));
+    *run = made;
+    made = NULL;
+out:
+    run_destroy(made);
+    return status;
+}
+
 enum colonnade_status experiment_check_data(const struct run *run, const struct dataset *data,
                                             struct colonnade_error *error)
 {
@@ -117,14 +136,15 @@ static enum colonnade_status open_config(struct colonnade_experiment *experiment
 {
     enum colonnade_status status = COLONNADE_OK;
     struct settings settings;
+    struct weights_taken taken = {0};
     TRY(settings_read(&settings, config, error));
     TRY(dataset_open(&experiment->data, config, settings.seed, true, error));
-    const struct data_facts facts = experiment_facts(experiment->data);
-    status = run_create(&experiment->run.run, config, &facts, error);
+    status = experiment_begin(&experiment->run.run, config, experiment->data, &taken, error);
     config = NULL;
     TRY(status);
     TRY(config_check_all_read(experiment->run.run->config, error));
 out:
+    weights_taken_finish(&taken);
     config_destroy(config);
     return status;
 }

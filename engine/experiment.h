@@ -5,10 +5,17 @@
 #define ENGINE_EXPERIMENT_H
 
 #include "engine/data/dataset.h"
+#include "engine/store/store.h"
 #include "engine/train/run.h"
 
 /* What a run keeps of `data`; points into it. */
 struct data_facts experiment_facts(const struct dataset *data);
+
+/* A new run of `config` on `data`, with the weights that [train] init_from names. Takes over
+ * `config`, also on error; the caller finishes `taken`, likewise. */
+enum colonnade_status experiment_begin(struct run **run, struct config *config,
+                                       const struct dataset *data, struct weights_taken *taken,
+                                       struct colonnade_error *error);
 
 /* Raises where a run cannot work on `data`. */
 enum colonnade_status experiment_check_data(const struct run *run, const struct dataset *data,

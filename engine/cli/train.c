@@ -76,17 +76,37 @@ static enum colonnade_status check_replaceable(const char *path, struct colonnad
                      reason.message);
 }
 
+/* Whether there is a run to resume. */
+static bool goes_on(const struct job *job, const struct options *options)
+{
+    return options->resume && file_exists(job->settings.output);
+}
+
+static void print_taken(const struct job *job, const struct weights_taken *taken)
+{
+    fprintf(stderr, "%s: %zu array%s from %s: %s\n", job->path, taken->count,
+            taken->count == 1 ? "" : "s", job->settings.init_from, taken->taken);
+    if (taken->drawn)
+        fprintf(stderr, "%s: not in that file, so drawn anew: %s\n", job->path, taken->drawn);
+    if (taken->unused)
+        fprintf(stderr, "%s: in that file, but not in the graph: %s\n", job->path, taken->unused);
+}
+
 /* Everything that can be wrong with a config or its destination, before its data are read. */
 static enum colonnade_status check_job(struct job *job, const struct options *options,
                                        struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     struct graph *graph = NULL;
+    struct weights_taken taken = {0};
     TRY(experiment_graph(&graph, job->config, error));
     TRY(destination_check(job->settings.output, error));
     if (!options->resume)
         TRY(check_replaceable(job->settings.output, error));
+    if (job->settings.init_from && !goes_on(job, options))
+        TRY(weights_take(graph, NULL, job->config, job->settings.init_from, &taken, error));
 out:
+    weights_taken_finish(&taken);
     graph_destroy(graph);
     return status;
 }
@@ -95,18 +115,21 @@ static enum colonnade_status open_run(struct run **run, struct dataset **data, s
                                       const struct options *options, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
-    if (options->resume && file_exists(job->settings.output)) {
+    struct weights_taken taken = {0};
+    if (goes_on(job, options)) {
         TRY(resume_load(run, job->settings.output, job->config, error));
         TRY(dataset_open(data, (*run)->config, (*run)->settings.seed, true, error));
         TRY(experiment_check_data(*run, *data, error));
     } else {
         TRY(dataset_open(data, job->config, job->settings.seed, true, error));
-        struct data_facts facts = experiment_facts(*data);
         struct config *config = job->config;
-        job->config = NULL; /* run_create takes it over, also on error */
-        TRY(run_create(run, config, &facts, error));
+        job->config = NULL; /* experiment_begin takes it over, also on error */
+        TRY(experiment_begin(run, config, *data, &taken, error));
+        if (taken.count && !options->quiet)
+            print_taken(job, &taken);
     }
 out:
+    weights_taken_finish(&taken);
     return status;
 }
 

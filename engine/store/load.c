@@ -23,7 +23,7 @@ static enum colonnade_status check_file(const char *path, struct colonnade_error
     if (!S_ISREG(state.st_mode))
         RAISE(COLONNADE_FAILURE, "%s: cannot open: not a regular file", path);
     if (H5Fis_hdf5(path) <= 0)
-        RAISE(COLONNADE_FAILURE, "%s: not a Colonnade run file: not HDF5", path);
+        RAISE(COLONNADE_FAILURE, "%s: not an HDF5 file", path);
     TRY(seal_check(path, error));
 out:
     if (descriptor >= 0)
@@ -31,7 +31,7 @@ out:
     return status;
 }
 
-static enum colonnade_status open_file(struct place *file, struct colonnade_error *error)
+enum colonnade_status store_open(struct place *file, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     hid_t access = H5I_INVALID_HID;
@@ -211,7 +211,7 @@ enum colonnade_status run_load(struct run **loaded, const char *path, struct col
     struct run *run = NULL;
     struct hdf5_quiet quiet;
     hdf5_quiet_begin(&quiet);
-    TRY(open_file(&file, error));
+    TRY(store_open(&file, error));
     TRY(check_format(file, error));
     TRY(begin_run(file, &run, error));
     TRY(fill_run(file, run, error));

@@ -9,23 +9,9 @@
 #include <string.h>
 #include <zlib.h>
 
-enum { NAME_BYTES = 256 };
-
-/* A parameter under its full name. */
-struct named {
-    char name[NAME_BYTES];
-    const struct parameter *parameter;
-};
-
-struct list {
-    struct named *items; /* by name, byte by byte: the order of the checksum */
-    size_t count;
-    size_t largest; /* floats */
-};
-
 static int by_name(const void *a, const void *b)
 {
-    const struct named *left = a, *right = b;
+    const struct named_parameter *left = a, *right = b;
     return strcmp(left->name, right->name);
 }
 
@@ -38,21 +24,23 @@ static size_t count_parameters(const struct graph *graph)
 }
 
 /* A parameter has its name from the node that the user wrote. */
-static enum colonnade_status list_node(struct list *list, const struct graph *graph,
+static enum colonnade_status list_node(struct parameter_list *list, const struct graph *graph,
                                        const struct node *node, bool buffers,
                                        struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
-    const char *name = graph->nodes[node->owner].name;
+    const struct node *owner = &graph->nodes[node->owner];
     for (int i = 0; i < node->parameter_count; i++) {
         const struct parameter *parameter = &node->parameters[i];
         if (!parameter->trainable && !buffers)
             continue;
-        struct named *item = &list->items[list->count++];
-        const int length = snprintf(item->name, NAME_BYTES, "%s.%s", name, parameter->suffix);
+        struct named_parameter *item = &list->items[list->count++];
+        const int length =
+            snprintf(item->name, NAME_BYTES, "%s.%s", owner->name, parameter->suffix);
         if (length >= NAME_BYTES)
-            RAISE(COLONNADE_FAILURE, "%s.%s: a run file takes names of at most %d bytes", name,
-                  parameter->suffix, NAME_BYTES - 1);
+            RAISE(COLONNADE_FAILURE, "%s.%s: a run file takes names of at most %d bytes",
+                  owner->name, parameter->suffix, NAME_BYTES - 1);
+        item->node = owner;
         item->parameter = parameter;
         if (parameter->count > list->largest)
             list->largest = parameter->count;
@@ -61,8 +49,8 @@ out:
     return status;
 }
 
-static enum colonnade_status list_create(struct list *list, const struct graph *graph, bool buffers,
-                                         struct colonnade_error *error)
+enum colonnade_status parameter_list_create(struct parameter_list *list, const struct graph *graph,
+                                            bool buffers, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     TRY(memory_allocate(&list->items, count_parameters(graph), sizeof *list->items,
@@ -74,7 +62,7 @@ out:
     return status;
 }
 
-static struct array describe_parameter(const struct parameter *parameter)
+struct array parameter_array(const struct parameter *parameter)
 {
     static const char *const conv[] = {"filters", "channels", "kh", "kw"};
     static const char *const dense[] = {"out", "in"};
@@ -111,15 +99,15 @@ enum colonnade_status write_parameters(struct place file, const char *group,
 {
     enum colonnade_status status = COLONNADE_OK;
     struct place place = {.id = H5I_INVALID_HID};
-    struct list list = {0};
+    struct parameter_list list = {0};
     float *values = NULL;
     uint32_t checksum = 0;
-    TRY(list_create(&list, graph, buffers != NULL, error));
+    TRY(parameter_list_create(&list, graph, buffers != NULL, error));
     TRY(memory_allocate(&values, list.largest, sizeof *values, "a parameter", error));
     TRY(place_create_group(file, group, &place, error));
     for (size_t i = 0; i < list.count; i++) {
         const struct parameter *parameter = list.items[i].parameter;
-        const struct array array = describe_parameter(parameter);
+        const struct array array = parameter_array(parameter);
         parameter_export(parameter, parameter->trainable ? parameters : buffers, values);
         TRY(place_write_array(place, list.items[i].name, &array, values, error));
         checksum = add_checksum(checksum, values, parameter->count);
@@ -155,16 +143,16 @@ enum colonnade_status read_parameters(struct place file, const char *group,
 {
     enum colonnade_status status = COLONNADE_OK;
     struct place place = {.id = H5I_INVALID_HID};
-    struct list list = {0};
+    struct parameter_list list = {0};
     float *values = NULL;
     uint32_t checksum = 0;
     size_t found;
-    TRY(list_create(&list, graph, buffers != NULL, error));
+    TRY(parameter_list_create(&list, graph, buffers != NULL, error));
     TRY(memory_allocate(&values, list.largest, sizeof *values, "a parameter", error));
     TRY(place_open(file, group, &place, error));
     for (size_t i = 0; i < list.count; i++) {
         const struct parameter *parameter = list.items[i].parameter;
-        const struct array array = describe_parameter(parameter);
+        const struct array array = parameter_array(parameter);
         TRY(place_read_array(place, list.items[i].name, &array, values, error));
         parameter_import(parameter, values, parameter->trainable ? parameters : buffers);
         checksum = add_checksum(checksum, values, parameter->count);

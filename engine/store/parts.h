@@ -8,6 +8,31 @@
 enum { FORMAT_VERSION = 1, SEAL_BYTES = 16 };
 #define FORMAT_NAME "colonnade-run"
 
+enum { NAME_BYTES = 256 };
+
+/* A parameter under its full name, NODE.SUFFIX. */
+struct named_parameter {
+    char name[NAME_BYTES];
+    const struct node *node; /* that the user wrote */
+    const struct parameter *parameter;
+};
+
+/* A graph's, by name, byte by byte. */
+struct parameter_list {
+    struct named_parameter *items; /* freed with free() */
+    size_t count;
+    size_t largest; /* floats */
+};
+
+/* With `buffers` all of them, else the trainable ones. */
+enum colonnade_status parameter_list_create(struct parameter_list *list, const struct graph *graph,
+                                            bool buffers, struct colonnade_error *error);
+/* What the dataset of a parameter is. */
+struct array parameter_array(const struct parameter *parameter);
+
+/* A file open for reading, if it is a sound HDF5 file; the caller closes `file->id`. */
+enum colonnade_status store_open(struct place *file, struct colonnade_error *error);
+
 /* A group of one dataset a parameter, NODE.SUFFIX, in PyTorch's shape and order, with a checksum
  * over all. `parameters` and `buffers` are laid out like the model's arrays of these names; without
  * buffers (NULL) the group is of the trainable ones alone. Reading wants the same names and shapes,

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WHERE_BYTES = 512, MESSAGE_BYTES = 1536, SHAPE_BYTES = 128 };
+enum { WHERE_BYTES = 512, MESSAGE_BYTES = 1536 };
 
 /* Raises where HDF5 says no, with what it says. */
 #define CALL(place, name, what, call)                                                              \
@@ -183,6 +183,34 @@ enum colonnade_status place_count(struct place place, size_t *links, struct colo
     H5G_info_t info;
     CALL(place, NULL, "is not a group that can be read", H5Gget_info(place.id, &info));
     *links = (size_t)info.nlinks;
+out:
+    return status;
+}
+
+static enum colonnade_status list_name(struct place group, hsize_t index, char **name,
+                                       struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const ssize_t length =
+        H5Lget_name_by_idx(group.id, ".", H5_INDEX_NAME, H5_ITER_INC, index, NULL, 0, H5P_DEFAULT);
+    CALL(group, NULL, "has a name that cannot be read", length);
+    const size_t bytes = (size_t)length + 1;
+    TRY(memory_allocate(name, bytes, 1, "a name", error));
+    CALL(group, NULL, "has a name that cannot be read",
+         H5Lget_name_by_idx(group.id, ".", H5_INDEX_NAME, H5_ITER_INC, index, *name, bytes,
+                            H5P_DEFAULT));
+out:
+    return status;
+}
+
+enum colonnade_status place_list(struct place group, char ***names, size_t *count,
+                                 struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    TRY(place_count(group, count, error));
+    TRY(memory_allocate(names, *count, sizeof **names, "names", error));
+    for (size_t i = 0; i < *count; i++)
+        TRY(list_name(group, i, &(*names)[i], error));
 out:
     return status;
 }
@@ -393,8 +421,7 @@ out:
     return status;
 }
 
-/* "[6, 1, 5, 5]" */
-static void print_shape(char text[SHAPE_BYTES], int rank, const hsize_t *dims)
+void shape_print(char text[SHAPE_BYTES], int rank, const hsize_t *dims)
 {
     size_t used = (size_t)snprintf(text, SHAPE_BYTES, "[");
     for (int i = 0; i < rank && used < SHAPE_BYTES; i++)
@@ -414,9 +441,26 @@ static enum colonnade_status check_shape(struct place place, const char *name,
     if (equal)
         return COLONNADE_OK;
     char got[SHAPE_BYTES], want[SHAPE_BYTES];
-    print_shape(got, found->rank, found->dims);
-    print_shape(want, wanted->rank, wanted->dims);
+    shape_print(got, found->rank, found->dims);
+    shape_print(want, wanted->rank, wanted->dims);
     return place_error(place, name, error, "shape is %s instead of %s", got, want);
+}
+
+enum colonnade_status place_find_array(struct place place, const char *name,
+                                       struct found_array *found, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct open_array array;
+    hid_t type = H5I_INVALID_HID;
+    TRY(open_array(place, name, &array, error));
+    type = H5Dget_type(array.set);
+    found->is_float = H5Tget_class(type) == H5T_FLOAT;
+    found->rank = array.rank;
+    memcpy(found->dims, array.dims, sizeof found->dims);
+out:
+    place_close(type);
+    close_array(&array);
+    return status;
 }
 
 enum colonnade_status place_check_array(struct place place, const char *name,
@@ -463,7 +507,7 @@ enum colonnade_status place_read_length(struct place place, const char *name, in
     const hssize_t elements = H5Sget_simple_extent_npoints(found.space);
     if (elements < 0 || (hsize_t)elements > file_bytes || found.dims[0] > INT_MAX) {
         char shape[SHAPE_BYTES];
-        print_shape(shape, found.rank, found.dims);
+        shape_print(shape, found.rank, found.dims);
         status = place_error(place, name, error, "damaged: its shape is %s in a file of %llu bytes",
                              shape, (unsigned long long)file_bytes);
         goto out;

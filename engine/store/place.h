@@ -43,7 +43,7 @@ enum value_type {
     VALUE_DOUBLE, /* double: 64 */
 };
 
-enum { ARRAY_RANK = 4 };
+enum { ARRAY_RANK = 4, SHAPE_BYTES = 128 };
 
 struct array {
     enum value_type type;
@@ -98,6 +98,21 @@ enum colonnade_status place_read_array(struct place place, const char *name,
  * for the memory. */
 enum colonnade_status place_read_length(struct place place, const char *name, int rank,
                                         hsize_t *length, struct colonnade_error *error);
+/* What a dataset is that nothing is known of. */
+struct found_array {
+    int rank;
+    hsize_t dims[H5S_MAX_RANK];
+    bool is_float; /* of floating-point numbers, of any width */
+};
+enum colonnade_status place_find_array(struct place place, const char *name,
+                                       struct found_array *found, struct colonnade_error *error);
+/* "[6, 1, 5, 5]" */
+void shape_print(char text[SHAPE_BYTES], int rank, const hsize_t *dims);
+
+/* The names in a group, byte by byte; the caller frees each and the list, also on error. */
+enum colonnade_status place_list(struct place group, char ***names, size_t *count,
+                                 struct colonnade_error *error);
+
 /* A dataset of texts; both arrays hold `count`. Reading allocates each text by malloc(), zeroed
  * entries where it fails: the caller frees them in any case. */
 enum colonnade_status place_write_texts(struct place place, const char *name, size_t count,

@@ -19,6 +19,24 @@ size_t run_save_bytes(const struct graph *graph, const struct optimizer_type *op
  * that names the part and what is wrong with it. */
 enum colonnade_status run_load(struct run **run, const char *path, struct colonnade_error *error);
 
+/* What became of the arrays of a file and of a graph: lists "a, b, c", NULL where empty. */
+struct weights_taken {
+    size_t count;
+    char *taken;  /* names that both have */
+    char *drawn;  /* that the graph alone has: they stay as they were drawn */
+    char *unused; /* that the file alone has */
+};
+
+/* Gives `model` every array of /state_dict in an HDF5 file whose name is one of the graph's; with
+ * NULL it is only looked whether it could. Floats of any width are converted. `config` is what
+ * [train] init_from stands in: a shape that does not fit, and no name in common, are a
+ * COLONNADE_USAGE at its line; a file that cannot be read, or a value that is not finite, is a
+ * COLONNADE_FAILURE. The caller finishes `taken`, also on error. */
+enum colonnade_status weights_take(const struct graph *graph, struct model *model,
+                                   struct config *config, const char *path,
+                                   struct weights_taken *taken, struct colonnade_error *error);
+void weights_taken_finish(struct weights_taken *taken);
+
 /* Replaces `path` with `bytes`, in the same way of whole files: a failure of any kind leaves what
  * was there before, no temporary file and no new folder. A symbolic link stays one, and a file that
  * exists keeps its permissions. What exists and is no regular file is not replaced. */

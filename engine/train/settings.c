@@ -141,6 +141,11 @@ const struct key train_keys[] = {
      .fallback = "0",
      .maximum = 1,
      .help = "share of the target that is spread over all classes"},
+    {.name = "init_from",
+     .kind = KEY_TEXT,
+     FIELD(init_from),
+     .help = "an HDF5 file with /state_dict: a new run begins with every array of it that has a "
+             "name of the graph's"},
     {.name = "checkpoint_every",
      .kind = KEY_INTEGER,
      FIELD(checkpoint_every),

@@ -20,7 +20,8 @@ struct settings {
     double warmup;    /* epochs */
     double step_epochs, gamma;
     double label_smoothing;
-    int checkpoint_every; /* epochs */
+    const char *init_from; /* NULL: weights are drawn */
+    int checkpoint_every;  /* epochs */
 };
 
 /* Reads both sections. What depends on the optimizer (lr, weight_decay, beta2) and is not given

@@ -391,9 +391,9 @@ Test(store, what_is_no_run_file_is_refused)
     refuse(in_folder("absent.h5"), "No such file");
     refuse(folder, "not a regular file");
     write_bytes(in_folder("text"), "no HDF5 here\n", 13);
-    refuse(in_folder("text"), "not a Colonnade run file");
+    refuse(in_folder("text"), "not an HDF5 file");
     write_bytes(in_folder("empty"), "", 0);
-    refuse(in_folder("empty"), "not a Colonnade run file");
+    refuse(in_folder("empty"), "not an HDF5 file");
     const hid_t file = H5Fcreate(in_folder("other.h5"), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
     cr_assert_geq(file, 0);
     H5Fclose(file);
