@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
-"""Times the five standard models in PyTorch and in colonnade, in turn, in one run.
+"""Times training and inference of configs in PyTorch and in colonnade, in turn, in one run.
 
-    bench/compare_pytorch.py --colonnade build/colonnade
+    bench/compare_pytorch.py                          the five standard models
+    bench/compare_pytorch.py configs/networks/*.ini   others, with synthetic data
+
+PyTorch's network is the one that the parity tests compare with, built from the config's text.
 
 Every measurement is a process of its own, and the sides take turns (A B C A B C ...): a machine's
 clock drifts, and both sides should see the same weather. Figures are medians over the rounds; the
@@ -24,73 +27,15 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-MODELS = {  # name: (channels, height, width), classes, mini-batch
-    "lenet5": ((1, 28, 28), 10, 64),
-    "typical": ((1, 28, 28), 10, 128),
-    "vgg-cifar": ((3, 32, 32), 10, 128),
-    "resnet18-cifar": ((3, 32, 32), 10, 128),
-    "resnet18": ((3, 224, 224), 1000, 32),
-}
+sys.path.insert(0, str(ROOT / "tests" / "parity"))  # for workers alone: it needs PyTorch
+MODELS = [ROOT / "configs" / "bench" / f"{name}.ini"
+          for name in ("lenet5", "typical", "vgg-cifar", "resnet18-cifar", "resnet18")]
 OURS = "colonnade"
 LAYOUTS = ("contiguous", "channels_last", "compile")
 CHUNK_SECONDS = 0.2  # a worker's rate is the median over chunks of steps
 
 
 # PyTorch's side: runs in a process of its own, `--worker`.
-
-def build(name):
-    """The model as a user of PyTorch writes it."""
-    from torch import nn
-
-    def block_layer(c, filters, kernel=3, stride=1, padding=1):
-        return [nn.Conv2d(c, filters, kernel, stride, padding, bias=False),
-                nn.BatchNorm2d(filters)]
-
-    class Block(nn.Module):
-        def __init__(self, c, filters, stride):
-            super().__init__()
-            self.layers = nn.Sequential(*block_layer(c, filters, 3, stride), nn.ReLU(True),
-                                        *block_layer(filters, filters))
-            self.skip = (nn.Sequential(*block_layer(c, filters, 1, stride, 0)) if stride > 1
-                         else nn.Identity())
-            self.relu = nn.ReLU(True)
-
-        def forward(self, x):
-            return self.relu(self.layers(x) + self.skip(x))
-
-    def resnet(stem, classes):
-        blocks = [Block(a, b, 2 if a != b else 1) for a, b in
-                  ((64, 64), (64, 64), (64, 128), (128, 128), (128, 256), (256, 256), (256, 512),
-                   (512, 512))]
-        return nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-                             nn.Linear(512, classes))
-
-    def vgg():
-        layers, c = [], 3
-        for filters, count in ((64, 2), (128, 2), (256, 3), (512, 3)):
-            for _ in range(count):
-                layers += [*block_layer(c, filters), nn.ReLU(True)]
-                c = filters
-            layers.append(nn.MaxPool2d(2))
-        return nn.Sequential(*layers, nn.Flatten(), nn.Linear(2048, 512), nn.ReLU(True),
-                             nn.Linear(512, 10))
-
-    return {
-        "lenet5": lambda: nn.Sequential(
-            nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(True), nn.MaxPool2d(2),
-            nn.Conv2d(6, 16, 5), nn.ReLU(True), nn.MaxPool2d(2), nn.Flatten(),
-            nn.Linear(400, 120), nn.ReLU(True), nn.Linear(120, 84), nn.ReLU(True),
-            nn.Linear(84, 10)),
-        "typical": lambda: nn.Sequential(
-            nn.Conv2d(1, 32, 3), nn.ReLU(True), nn.MaxPool2d(2),
-            nn.Conv2d(32, 64, 3), nn.ReLU(True), nn.MaxPool2d(2), nn.Flatten(),
-            nn.Linear(1600, 128), nn.ReLU(True), nn.Linear(128, 10)),
-        "vgg-cifar": vgg,
-        "resnet18-cifar": lambda: resnet([*block_layer(3, 64), nn.ReLU(True)], 10),
-        "resnet18": lambda: resnet([*block_layer(3, 64, 7, 2, 3), nn.ReLU(True),
-                                    nn.MaxPool2d(3, 2, 1)], 1000),
-    }[name]()
-
 
 def blas_of_process():
     """The BLAS that this process has loaded, and OpenBLAS's kernel."""
@@ -109,16 +54,18 @@ def blas_of_process():
     return "MKL" if torch.backends.mkl.is_available() else "unknown"
 
 
-def make_step(model, batches, training):
+def make_step(model, batches, train_keys):
+    """train_keys: the config's [train], or None for inference."""
     import torch
-    if not training:
+    if train_keys is None:
         model.eval()
 
         def infer(index):
             with torch.no_grad():
                 model(batches[index % len(batches)][0])
         return infer
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    from network import make_optimizer
+    optimizer = make_optimizer(model, train_keys)
     loss_function = torch.nn.CrossEntropyLoss()
 
     def train(index):
@@ -150,17 +97,23 @@ def measure_rate(step, batch, seconds):
 
 def work(options):
     import torch
-    name, layout = options.models[0], options.worker
-    shape, classes, batch = MODELS[name]
+    from network import Network, parse
+    config, layout = options.configs[0].read_text(), options.worker
+    sections = parse(config)
+    data, keys = sections["data"], sections["train"]
+    if data["source"] != "synthetic":
+        sys.exit(f"{options.configs[0]}: only synthetic data say their shape in the config")
+    shape, classes = tuple(map(int, data["shape"].split("x"))), int(data["classes"])
+    batch = int(keys.get("batch", 64))
     torch.manual_seed(1)
     torch.set_num_threads(options.threads)
     form = torch.contiguous_format if layout == "contiguous" else torch.channels_last
-    model = build(name).to(memory_format=form)
+    model = Network(config, shape, classes).train().to(memory_format=form)
     if layout == "compile":
         model = torch.compile(model)
     batches = [(torch.randn(batch, *shape).to(memory_format=form),
                 torch.randint(0, classes, (batch,))) for _ in range(4)]
-    step = make_step(model, batches, not options.inference)
+    step = make_step(model, batches, None if options.inference else keys)
     step(0)
     first = time.monotonic()
     rate = measure_rate(step, batch, options.seconds)
@@ -188,9 +141,9 @@ def run(command, coretype=None):
     return json.loads(result.stdout.splitlines()[-1])
 
 
-def run_pytorch(options, model, inference, layout):
-    command = [options.python, __file__, "--worker", layout, "--models", model, "--seconds",
-               options.seconds, "--threads", options.threads]
+def run_pytorch(options, config, inference, layout):
+    command = [options.python, __file__, config, "--worker", layout, "--seconds", options.seconds,
+               "--threads", options.threads]
     start = time.monotonic()
     figures = run(command + ["--inference"] * inference, options.pytorch_coretype)
     figures["first_step_seconds"] = figures.pop("first_step_at") - start
@@ -208,8 +161,7 @@ def first_step_seconds(options, config, batch):
         return time.monotonic() - start
 
 
-def run_colonnade(options, model, inference):
-    config = ROOT / "configs" / "bench" / f"{model}.ini"
+def run_colonnade(options, config, inference):
     command = [options.colonnade, "bench", config, "--threads", options.threads, "--seconds",
                options.seconds, "--json"]
     figures = run(command + ["--inference"] * inference)
@@ -217,7 +169,7 @@ def run_colonnade(options, model, inference):
     figures["version"] = subprocess.run([options.colonnade, "--version"], capture_output=True,
                                         text=True, check=True).stdout.strip()
     if not inference:
-        figures["first_step_seconds"] = first_step_seconds(options, config, MODELS[model][2])
+        figures["first_step_seconds"] = first_step_seconds(options, config, figures["batch"])
     return figures
 
 
@@ -226,12 +178,12 @@ def middle(rounds, key):
     return statistics.median(values) if values else None
 
 
-def compare(options, model, inference):
-    """All rounds of a model; {side: [figures of a round]}, and the sides that failed."""
-    sides = {OURS: lambda: run_colonnade(options, model, inference)}
+def compare(options, config, inference):
+    """All rounds of a config; {side: [figures of a round]}, and the sides that failed."""
+    sides = {OURS: lambda: run_colonnade(options, config, inference)}
     for layout in options.layouts:
         sides[f"pytorch {layout}"] = (
-            lambda layout=layout: run_pytorch(options, model, inference, layout))
+            lambda layout=layout: run_pytorch(options, config, inference, layout))
     rounds, failures = {side: [] for side in sides}, {}
     for turn in range(options.rounds):
         for side, measure in sides.items():
@@ -242,12 +194,12 @@ def compare(options, model, inference):
             except (RuntimeError, OSError, ValueError, KeyError, IndexError) as error:
                 failures[side] = str(error)
                 rounds[side] = []
-        print(f"{model}: round {turn + 1} of {options.rounds}", file=sys.stderr)
+        print(f"{config.stem}: round {turn + 1} of {options.rounds}", file=sys.stderr)
     return rounds, failures
 
 
-def summarize(model, inference, rounds, failures):
-    result = {"model": model, "mode": "inference" if inference else "train", "sides": {},
+def summarize(config, inference, rounds, failures):
+    result = {"model": config.stem, "mode": "inference" if inference else "train", "sides": {},
               "failures": failures}
     for side, figures in rounds.items():
         if not figures:
@@ -311,7 +263,8 @@ def heading(options, results):
 
 def parse_options():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("configs", nargs="*", type=pathlib.Path, default=MODELS, metavar="CONFIG",
+                        help="with synthetic data (default: the five standard models)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0, help="of a measurement")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
@@ -328,7 +281,7 @@ def parse_options():
     if options.rounds < 1 or options.threads < 1 or options.seconds <= 0:
         parser.error("rounds, threads and seconds must be above 0")
     if options.smoke:
-        options.models, options.rounds, options.seconds = ["lenet5"], 1, 0.2
+        options.configs, options.rounds, options.seconds = MODELS[:1], 1, 0.2
     return options
 
 
@@ -345,8 +298,8 @@ def main():
     both = options.training == options.inference
     modes = [inference for inference, wanted in ((False, options.training),
                                                  (True, options.inference)) if wanted or both]
-    results = [summarize(model, inference, *compare(options, model, inference))
-               for model in options.models for inference in modes]
+    results = [summarize(config, inference, *compare(options, config, inference))
+               for config in options.configs for inference in modes]
     if options.json:
         for result in results:
             print(json.dumps({"machine": machine(), "rounds": options.rounds, **result}))

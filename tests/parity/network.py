@@ -1,13 +1,16 @@
-"""Builds the network of a config in PyTorch, from the config's text and the documentation alone.
+"""Builds the network of a config in PyTorch, and its optimizer, from the config's text and the
+documentation alone.
 
 Knows nothing of the program: it is the second opinion that the program is compared with. Layers
-follow the documented rules, with PyTorch's own operations where it has them: `same` padding is
-resolved here and applied with pad().
+follow the documented rules, with PyTorch's own operations where it has them, as a user of PyTorch
+would write them, for they are timed as well: padding that is the same on both sides is theirs, all
+other is resolved here and applied with pad(), and relu works in place where nothing else reads.
 
 A network can also be disturbed: with a `noise` it multiplies every value that passes between nodes,
 forward and backward, by 1 + r, where r is what float32 may have done to it. That is how far two
 correct programs can be apart.
 """
+import collections
 import math
 
 import torch
@@ -58,10 +61,16 @@ def padding(text, size, kernel, stride, dilation):
     return h, w, h, w
 
 
+def split_padding(pad):
+    """(height, width) that a layer pads by itself on both sides, and the rest for pad()."""
+    t, l, b, r = pad
+    return ((t, l), (0, 0, 0, 0)) if (t, l) == (b, r) else ((0, 0), (l, r, t, b))
+
+
 ACTIVATIONS = {  # name: (function of x and a parameter, that parameter's key and default, kinks)
     "none": (lambda x, _: x, None, ()),
-    "relu": (lambda x, _: F.relu(x), None, (0,)),
-    "relu6": (lambda x, _: F.relu6(x), None, (0, 6)),
+    "relu": (F.relu, None, (0,)),
+    "relu6": (F.relu6, None, (0, 6)),
     "leaky_relu": (F.leaky_relu, ("slope", 0.01), (0,)),
     "elu": (F.elu, ("alpha", 1.0), (0,)),
     "sigmoid": (lambda x, _: torch.sigmoid(x), None, ()),
@@ -73,10 +82,12 @@ ACTIVATIONS = {  # name: (function of x and a parameter, that parameter's key an
 
 
 class Activation(nn.Module):
-    def __init__(self, name, keys):
+    def __init__(self, name, keys, in_place=False):
         super().__init__()
         self.function, parameter, self.kinks = ACTIVATIONS[name]
         self.value = parameter and float(keys.pop(parameter[0], parameter[1]))
+        if name in ("relu", "relu6"):
+            self.value = in_place  # what their second argument is
         self.margin = None  # how near x came to a kink, in shares of its largest value
 
     def forward(self, x):
@@ -98,14 +109,14 @@ class Conv(nn.Conv2d):
         kernel, stride = pair(keys.pop("kernel")), pair(keys.pop("stride", 1))
         dilation, groups = pair(keys.pop("dilation", 1)), int(keys.pop("groups", 1))
         pad = padding(keys.pop("padding", "valid"), shape[1:], kernel, stride, dilation)
-        super().__init__(shape[0], int(keys.pop("filters")), kernel, stride, 0, dilation, groups,
+        both, self.pad = split_padding(pad)
+        super().__init__(shape[0], int(keys.pop("filters")), kernel, stride, both, dilation, groups,
                          bias=keys.pop("bias", "true") == "true")
-        self.pad, self.activation = pad, Activation(keys.pop("activation", "none"), {})
+        self.activation = Activation(keys.pop("activation", "none"), {}, in_place=True)
         self.terms = self.weight[0].numel()
 
     def forward(self, x):
-        t, l, b, r = self.pad
-        return self.activation(super().forward(F.pad(x, (l, r, t, b))))
+        return self.activation(super().forward(F.pad(x, self.pad) if any(self.pad) else x))
 
 
 class Dense(nn.Linear):
@@ -113,7 +124,7 @@ class Dense(nn.Linear):
         units = keys.pop("units")
         super().__init__(math.prod(shape), classes if units == "classes" else int(units),
                          bias=keys.pop("bias", "true") == "true")
-        self.activation = Activation(keys.pop("activation", "none"), {})
+        self.activation = Activation(keys.pop("activation", "none"), {}, in_place=True)
         self.terms = self.in_features
 
     def forward(self, x):
@@ -121,16 +132,20 @@ class Dense(nn.Linear):
 
 
 class Pool(nn.Module):
-    """Windows over a padded copy of the input; those that `ceil` adds may hang over its end."""
+    """Windows over the input; those that `ceil` adds may hang over its end. PyTorch's pools take
+    padding of up to half a window on both sides; all other is applied to the input first."""
 
     def __init__(self, shape, keys):
         super().__init__()
         self.kernel = pair(keys.pop("kernel"))
         self.stride = pair(keys.pop("stride")) if "stride" in keys else self.kernel
-        ceil = keys.pop("ceil", "false") == "true"
+        self.ceil = ceil = keys.pop("ceil", "false") == "true"
         t, l, b, r = padding(keys.pop("padding", "valid"), shape[1:], self.kernel, self.stride,
                              (1, 1))
         self.pad, self.terms, self.margin = (l, r, t, b), math.prod(self.kernel), None
+        self.both, rest = split_padding((t, l, b, r))
+        self.is_plain = not any(rest) and all(2 * pad <= kernel for pad, kernel in
+                                              zip(self.both, self.kernel))
         over = [self.overhang(*axis, ceil) for axis in zip(shape[1:], self.kernel, self.stride,
                                                            (t, l), (b, r))]
         self.over = (0, over[1], 0, over[0])
@@ -146,6 +161,8 @@ class Pool(nn.Module):
 
 class MaxPool(Pool):
     def forward(self, x):
+        if self.is_plain and self.margin is None:
+            return F.max_pool2d(x, self.kernel, self.stride, self.both, ceil_mode=self.ceil)
         padded = F.pad(F.pad(x, self.pad, value=-math.inf), self.over, value=-math.inf)
         if self.margin is not None and self.terms > 1:
             windows = F.unfold(padded.flatten(0, 1)[:, None], self.kernel, stride=self.stride)
@@ -158,6 +175,9 @@ class AvgPool(Pool):
     """Padding counts; what hangs over beyond it does not."""
 
     def forward(self, x):
+        if self.is_plain:
+            return F.avg_pool2d(x, self.kernel, self.stride, self.both, self.ceil)
+
         def sums(values):
             return F.avg_pool2d(F.pad(values, self.over), self.kernel, self.stride)
         padded = F.pad(x, self.pad)
@@ -216,11 +236,12 @@ def add(inputs):
     return total
 
 
-def make(kind, shapes, keys, classes):
-    """The module of a node; what it does not know is left in `keys`."""
+def make(kind, shapes, keys, classes, in_place):
+    """The module of a node; what it does not know is left in `keys`. in_place: it may overwrite
+    its input."""
     shape = shapes[0]
     if kind in ACTIVATIONS:
-        return Activation(kind, keys)
+        return Activation(kind, keys, in_place)
     if kind == "dropout":
         return nn.Dropout(float(keys.pop("rate", 0.5)))
     makers = {
@@ -262,6 +283,10 @@ class Network(nn.Module):
         inputs = {name: [i.strip() for i in sections[name].pop("inputs", above[name]).split(",")]
                   for name in names}
         self.shapes = {"input": shape}
+        reads = collections.Counter(source for name in names for source in inputs[name])
+        # Values that nothing needs, not even their own gradient, once their reader has read them.
+        self.lost = {name for name in names if reads[name] == 1 and
+                     sections[name]["type"] in ("batchnorm", "add")}
         self.build(self.last, sections, inputs, classes)
 
     def build(self, name, sections, inputs, classes):
@@ -272,7 +297,7 @@ class Network(nn.Module):
         keys = sections[name]
         keys.pop("init", None)
         shapes = [self.shapes[source] for source in inputs[name]]
-        module = make(keys.pop("type"), shapes, keys, classes)
+        module = make(keys.pop("type"), shapes, keys, classes, self.lost.issuperset(inputs[name]))
         assert not keys, f"[{name}] has keys that parity does not know: {keys}"
         self.add_module(name, module)
         self.nodes[name] = inputs[name]
@@ -299,3 +324,22 @@ class Network(nn.Module):
     def nearest_kink(self):
         return min((m.margin for m in self.modules() if getattr(m, "margin", None) is not None),
                    default=math.inf)
+
+
+def make_optimizer(network, keys):
+    """PyTorch's optimizer for a config's [train]."""
+    def number(key, default):
+        return float(keys.get(key, default))
+    name, momentum = keys.get("optimizer", "sgd"), number("momentum", 0)
+    adam = {"lr": number("lr", 1e-3), "betas": (number("beta1", 0.9), number("beta2", 0.999)),
+            "eps": number("eps", 1e-8)}
+    decay = number("weight_decay", 0.01 if name == "adamw" else 0)
+    parameters = network.parameters()
+    if name == "sgd":
+        return torch.optim.SGD(parameters, number("lr", 0.01), momentum, weight_decay=decay,
+                               nesterov=keys.get("nesterov") == "true")
+    if name == "rmsprop":
+        return torch.optim.RMSprop(parameters, number("lr", 0.01), number("beta2", 0.99),
+                                   number("eps", 1e-8), decay, momentum)
+    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    return kinds[name](parameters, weight_decay=decay, **adam)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from network import EPS, Network, parse
+from network import EPS, Network, make_optimizer, parse
 
 SLACK, FLOOR = 8, 16
 
@@ -75,24 +75,6 @@ def run_program(program, folder, text, *arguments):
             steps={key: file["metrics/step"][key][()] for key in ("loss", "lr", "gradient_norm")},
             test=dict(file["evaluation/test"].attrs),
             golden={key: torch.from_numpy(file["golden"][key][()]) for key in ("input", "logits")})
-
-
-def make_optimizer(network, keys):
-    def number(key, default):
-        return float(keys.get(key, default))
-    name, momentum = keys.get("optimizer", "sgd"), number("momentum", 0)
-    adam = {"lr": number("lr", 1e-3), "betas": (number("beta1", 0.9), number("beta2", 0.999)),
-            "eps": number("eps", 1e-8)}
-    decay = number("weight_decay", 0.01 if name == "adamw" else 0)
-    parameters = network.parameters()
-    if name == "sgd":
-        return torch.optim.SGD(parameters, number("lr", 0.01), momentum, weight_decay=decay,
-                               nesterov=keys.get("nesterov") == "true")
-    if name == "rmsprop":
-        return torch.optim.RMSprop(parameters, number("lr", 0.01), number("beta2", 0.99),
-                                   number("eps", 1e-8), decay, momentum)
-    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-    return kinds[name](parameters, weight_decay=decay, **adam)
 
 
 def make_schedule(optimizer, keys, batches):
