@@ -75,3 +75,10 @@ void KERNEL(rmsprop_step)(const struct optimizer_settings *settings, long step, 
         w[i] -= lr * update;
     }
 }
+
+void KERNEL(average_step)(float rate, size_t n, const float *w, float *average)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        average[i] += rate * (w[i] - average[i]);
+}

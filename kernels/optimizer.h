@@ -20,6 +20,8 @@ struct optimizer_settings {
     X(adamw_step, (const struct optimizer_settings *settings, long step, size_t n, const float *g, \
                    float *w, float *mean, float *square))                                          \
     X(rmsprop_step, (const struct optimizer_settings *settings, long step, size_t n,               \
-                     const float *g, float *w, float *square, float *velocity))
+                     const float *g, float *w, float *square, float *velocity))                    \
+    /* average += rate * (w - average) */                                                          \
+    X(average_step, (float rate, size_t n, const float *w, float *average))
 
 #endif

@@ -92,9 +92,10 @@ static enum colonnade_status bench_open(struct bench *bench, const struct option
     TRY(plan_create(&bench->plan, bench->graph, bench->training ? PLAN_TRAINING : PLAN_INFERENCE,
                     settings->batch, bench->threads, NULL, error));
     if (bench->training) {
-        const size_t count = bench->graph->parameter_length;
-        TRY(optimizer_create(&bench->optimizer, settings->optimizer, count, error));
-        TRY(memory_allocate(&bench->gradients, count, sizeof(float), "gradients", error));
+        const struct graph *graph = bench->graph;
+        TRY(optimizer_create(&bench->optimizer, settings->optimizer, graph->updated_length, error));
+        TRY(memory_allocate(&bench->gradients, graph->parameter_length, sizeof(float), "gradients",
+                            error));
     }
     TRY(peak_create(&bench->peak, bench->threads, error));
 out:

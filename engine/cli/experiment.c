@@ -50,10 +50,13 @@ enum colonnade_status experiment_graph(struct graph **graph, struct config *conf
     enum colonnade_status status = COLONNADE_OK;
     struct dataset *data = NULL;
     struct graph *made = NULL;
+    struct settings settings;
+    TRY(settings_read(&settings, config, error));
     TRY(dataset_describe(&data, config, error));
     TRY(graph_create(&made, config, (struct shape){data->c, data->h, data->w}, data->classes,
                      error));
     TRY(config_check_all_read(config, error));
+    TRY(graph_freeze(made, config, &settings.freeze, error));
     *graph = made;
     made = NULL;
 out:

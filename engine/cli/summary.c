@@ -109,6 +109,7 @@ static enum colonnade_status graph_of_run(struct graph **graph, struct config **
     enum colonnade_status status = COLONNADE_OK;
     struct run *run = NULL;
     struct graph *made = NULL;
+    struct settings settings;
     char *text = NULL;
     TRY(run_load(&run, path, error));
     TRY(config_print(run->config, &text, error));
@@ -120,9 +121,13 @@ static enum colonnade_status graph_of_run(struct graph **graph, struct config **
         TRY(config_override(*config, options->sets[i], error));
     }
     config_section(*config, "data");
+    TRY(settings_read(&settings, *config, error));
     TRY(graph_create(&made, *config, run->data.shape, run->data.classes, error));
+    TRY(graph_freeze(made, *config, &settings.freeze, error));
     *graph = made;
+    made = NULL;
 out:
+    graph_destroy(made);
     free(text);
     run_destroy(run);
     return status;
@@ -151,7 +156,7 @@ enum colonnade_status verb_summary(const struct options *options, struct colonna
     }
     const int threads = experiment_threads(options, &settings);
     TRY(train_bytes(graph, &settings, threads, &bytes, error));
-    bytes = size_add(bytes, run_save_bytes(graph, optimizer_types[settings.optimizer]));
+    bytes = size_add(bytes, run_save_bytes(graph, &settings));
     bytes = size_add(bytes, PROGRAM_BYTES);
     TRY(options->json ? print_as_json(graph, bytes, error)
                       : print_for_people(graph, &settings, threads, bytes, error));

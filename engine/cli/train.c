@@ -138,6 +138,7 @@ static enum colonnade_status print_done(const struct run *run, const char *path,
 {
     const struct progress *progress = &run->progress;
     const struct evaluation *test = run->evaluated ? &run->evaluation : NULL;
+    const int best = run_best_epoch(run);
     if (json) {
         struct json_object *line = json_object_new_object();
         json_add(line, "event", json_object_new_string("done"));
@@ -146,6 +147,8 @@ static enum colonnade_status print_done(const struct run *run, const char *path,
         json_add(line, "steps", json_object_new_int64(progress->step));
         json_add(line, "test_loss", test ? json_number(test->loss) : NULL);
         json_add(line, "test_accuracy", test ? json_number(test->accuracy) : NULL);
+        if (best)
+            json_add(line, "best_epoch", json_object_new_int(best));
         json_add(line, "seconds", json_number(progress->total_seconds));
         json_add(line, "peak_rss_bytes", json_object_new_int64((int64_t)peak_rss_bytes()));
         return output_json(line, error);
@@ -159,6 +162,8 @@ static enum colonnade_status print_done(const struct run *run, const char *path,
         printf(", %s images/s",
                count_text(
                    (uint64_t)run->metrics.epochs[run->metrics.epoch_count - 1].images_per_second));
+    if (best)
+        printf(", weights of epoch %d", best);
     printf("\n");
     return output_flush(error);
 }

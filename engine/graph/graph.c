@@ -331,30 +331,44 @@ static enum colonnade_status build_nodes(struct graph *graph, const struct draft
         node->in_layout = i == 0 ? LAYOUT_NHWC : node->sources[0]->out_layout;
         TRY(node->type->build(node, &build, error));
         node->declared = declared_shape(node);
-        node->has_gradient = false;
-        for (int j = 0; j < node->input_count; j++)
-            node->has_gradient |= node->sources[j]->has_gradient;
-        for (int j = 0; j < node->parameter_count; j++)
-            node->has_gradient |= node->parameters[j].trainable;
         graph->macs += node->macs;
     }
 out:
     return status;
 }
 
-static void place_parameters(struct graph *graph)
+static void place_parameter(struct graph *graph, struct parameter *parameter)
 {
     enum { ALIGNMENT = 16 }; /* floats: each parameter begins a vector */
+    size_t *length = parameter->trainable ? &graph->parameter_length : &graph->buffer_length;
+    parameter->offset = *length;
+    *length += (parameter->count + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    if (parameter->trainable)
+        graph->parameters += parameter->count;
+}
+
+static void place_nodes(struct graph *graph, bool frozen)
+{
+    for (int i = 0; i < graph->count; i++)
+        for (int j = 0; j < graph->nodes[i].parameter_count; j++)
+            if (graph->nodes[i].frozen == frozen)
+                place_parameter(graph, &graph->nodes[i].parameters[j]);
+}
+
+/* Where parameters lie, and whose gradients are wanted: what depends on which nodes are frozen. */
+static void settle(struct graph *graph)
+{
+    graph->parameters = graph->parameter_length = graph->buffer_length = 0;
+    place_nodes(graph, false);
+    graph->updated_length = graph->parameter_length;
+    place_nodes(graph, true);
     for (int i = 0; i < graph->count; i++) {
-        for (int j = 0; j < graph->nodes[i].parameter_count; j++) {
-            struct parameter *parameter = &graph->nodes[i].parameters[j];
-            size_t *length =
-                parameter->trainable ? &graph->parameter_length : &graph->buffer_length;
-            parameter->offset = *length;
-            *length += (parameter->count + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-            if (parameter->trainable)
-                graph->parameters += parameter->count;
-        }
+        struct node *node = &graph->nodes[i];
+        node->has_gradient = false;
+        for (int j = 0; j < node->input_count; j++)
+            node->has_gradient |= node->sources[j]->has_gradient;
+        for (int j = 0; j < node->parameter_count; j++)
+            node->has_gradient |= node->parameters[j].trainable && !node->frozen;
     }
 }
 
@@ -450,8 +464,8 @@ enum colonnade_status graph_create(struct graph **created, struct config *config
     adopt_nodes(graph, &draft, order, place, output);
     graph->classes = classes;
     TRY(build_nodes(graph, &draft, order, input, classes, error));
+    settle(graph);
     TRY(check_output(graph, &draft, classes, error));
-    place_parameters(graph);
     *created = graph;
     graph = NULL;
 out:
@@ -466,6 +480,59 @@ out:
     free(place);
     free(used);
     graph_destroy(graph);
+    return status;
+}
+
+static enum colonnade_status raise_no_node(const struct graph *graph, struct config *config,
+                                           const char *name, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const char **names = NULL;
+    TRY(memory_allocate(&names, (size_t)graph->declared_count + 1, sizeof *names, "names", error));
+    for (int i = 0; i < graph->declared_count; i++)
+        names[i] = graph->nodes[graph->declared[i]].name;
+    const char *near = nearest_name(name, names);
+    status = config_error(config, config_section(config, "train"), "freeze", error,
+                          "freeze: there is no node '%s'%s%s%s", name,
+                          near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+out:
+    free(names);
+    return status;
+}
+
+static enum colonnade_status freeze_node(struct graph *graph, struct config *config,
+                                         const char *name, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const struct section *train = config_section(config, "train");
+    const int found = graph_find(graph, name);
+    int parameters = 0;
+    if (found <= 0)
+        TRY(raise_no_node(graph, config, name, error));
+    for (int i = 0; i < graph->count; i++)
+        if (graph->nodes[i].owner == found) {
+            graph->nodes[i].frozen = true;
+            parameters += graph->nodes[i].parameter_count;
+        }
+    if (parameters == 0)
+        TRY(config_error(config, train, "freeze", error,
+                         "freeze: [%s] is of type %s, which has no weights", name,
+                         graph->nodes[found].type->name));
+out:
+    return status;
+}
+
+enum colonnade_status graph_freeze(struct graph *graph, struct config *config,
+                                   const struct names *names, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    for (size_t i = 0; i < names->count; i++)
+        TRY(freeze_node(graph, config, names->items[i], error));
+    settle(graph);
+    if (graph->updated_length == 0)
+        TRY(config_error(config, config_section(config, "train"), "freeze", error,
+                         "freeze names every node that has weights: nothing is left to train"));
+out:
     return status;
 }
 

@@ -13,8 +13,9 @@ struct graph {
     int classes;   /* logits an image */
     int *declared; /* the nodes that users wrote, in their order */
     int declared_count;
-    size_t parameters;       /* trainable numbers */
+    size_t parameters;       /* trainable numbers, frozen ones too */
     size_t parameter_length; /* floats in the array that holds them, each aligned */
+    size_t updated_length;   /* of it, without the frozen ones: they stand last */
     size_t buffer_length;    /* the same of buffers (running means) */
     uint64_t macs;           /* an image */
 };
@@ -24,6 +25,10 @@ struct graph {
 enum colonnade_status graph_create(struct graph **graph, struct config *config, struct shape input,
                                    int classes, struct colonnade_error *error);
 void graph_destroy(struct graph *graph);
+
+/* Freezes the nodes of [train] freeze. No plan and no model may have been made of the graph. */
+enum colonnade_status graph_freeze(struct graph *graph, struct config *config,
+                                   const struct names *names, struct colonnade_error *error);
 
 /* -1 where there is none. */
 int graph_find(const struct graph *graph, const char *name);
@@ -39,6 +44,7 @@ struct model {
 enum colonnade_status model_create(struct model **model, const struct graph *graph, uint64_t seed,
                                    struct colonnade_error *error);
 void model_destroy(struct model *model);
+void model_copy(struct model *to, const struct model *from); /* of the same graph */
 
 /* Copies a parameter out into, or in from, row-major order of its dims. `array` is the model's
  * parameters, buffers, or anything laid out like them (gradients, optimizer state). */

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Calls visit(context, place, values) for each run of the last extent in row-major order of the
  * parameter's dims: `place` is where the run begins in memory, `values` where in row-major order.
@@ -160,6 +161,12 @@ enum colonnade_status model_create(struct model **created, const struct graph *g
 out:
     model_destroy(model);
     return status;
+}
+
+void model_copy(struct model *to, const struct model *from)
+{
+    memcpy(to->parameters, from->parameters, to->graph->parameter_length * sizeof(float));
+    memcpy(to->buffers, from->buffers, to->graph->buffer_length * sizeof(float));
 }
 
 void model_destroy(struct model *model)

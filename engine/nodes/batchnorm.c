@@ -8,6 +8,7 @@
 #include "engine/nodes/keys.h"
 
 #include <math.h>
+#include <string.h>
 
 struct batchnorm {
     double momentum, eps;
@@ -103,23 +104,29 @@ static void forward_finish(const struct node *node, const struct reduction *redu
     }
 }
 
+/* What the running statistics make of a channel: scale [c] and shift [c]. */
+static void use_running(const struct node *node, const struct tile *tile, float *scale,
+                        float *shift)
+{
+    const struct batchnorm *norm = node->settings;
+    const float *mean = tile->buffers + node->parameters[RUNNING_MEAN].offset;
+    const float *variance = tile->buffers + node->parameters[RUNNING_VAR].offset;
+    for (int c = 0; c < node->in.c; c++) {
+        double factor =
+            (double)node_parameter(node, tile, WEIGHT)[c] / sqrt((double)variance[c] + norm->eps);
+        scale[c] = (float)factor;
+        shift[c] = (float)((double)node_parameter(node, tile, BIAS)[c] - (double)mean[c] * factor);
+    }
+}
+
 static void forward(const struct node *node, const struct tile *tile)
 {
     const float *scale = tile->scratch, *shift = tile->scratch + node->in.c;
-    if (tile->training) {
+    if (tile->training && !node->frozen) {
         scale = row(node, tile, SCALE);
         shift = row(node, tile, SHIFT);
     } else {
-        const struct batchnorm *norm = node->settings;
-        const float *mean = tile->buffers + node->parameters[RUNNING_MEAN].offset;
-        const float *variance = tile->buffers + node->parameters[RUNNING_VAR].offset;
-        for (int c = 0; c < node->in.c; c++) {
-            double factor = (double)node_parameter(node, tile, WEIGHT)[c] /
-                            sqrt((double)variance[c] + norm->eps);
-            tile->scratch[c] = (float)factor;
-            tile->scratch[node->in.c + c] =
-                (float)((double)node_parameter(node, tile, BIAS)[c] - (double)mean[c] * factor);
-        }
+        use_running(node, tile, tile->scratch, tile->scratch + node->in.c);
     }
     tile->kernels->scale_shift(node_extent_in(node), tile->n, tile->x[0], scale, shift, tile->y);
 }
@@ -154,10 +161,19 @@ static void backward_finish(const struct node *node, const struct reduction *red
 
 static void backward(const struct node *node, const struct tile *tile)
 {
-    if (tile->dx[0])
-        tile->kernels->batchnorm_backward(node_extent_in(node), tile->n, tile->x[0], tile->dy,
-                                          row(node, tile, A), row(node, tile, B),
-                                          row(node, tile, D), tile->accumulate[0], tile->dx[0]);
+    const float *a = row(node, tile, A), *b = row(node, tile, B), *d = row(node, tile, D);
+    const size_t c = (size_t)node->in.c;
+    if (!tile->dx[0])
+        return;
+    if (node->frozen) { /* y is linear in x: dx = a dy */
+        float *scale = tile->scratch, *zero = tile->scratch + c;
+        use_running(node, tile, scale, zero);
+        memset(zero, 0, c * sizeof *zero);
+        a = scale;
+        b = d = zero;
+    }
+    tile->kernels->batchnorm_backward(node_extent_in(node), tile->n, tile->x[0], tile->dy, a, b, d,
+                                      tile->accumulate[0], tile->dx[0]);
 }
 
 static const struct node_example examples[] = {

@@ -72,6 +72,8 @@ struct node {
     uint64_t macs;     /* multiply-adds, an image */
     int padding[4];    /* t, l, b, r as resolved */
     bool has_gradient; /* whether its output's gradient is wanted by anything */
+    bool frozen;       /* its weights stay as they are: in training it does what it does in
+                        * evaluation */
 };
 
 /* What a node wants of a plan. All zero is a fine answer. */

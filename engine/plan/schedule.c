@@ -40,7 +40,7 @@ static void list_steps(struct scheduler *s)
     for (int i = 0; i < plan->count; i++) {
         const struct node_type *type = plan->nodes[i]->type;
         s->forward_reduce[i] = s->backward_reduce[i] = s->backward[i] = -1;
-        if (training && type->forward_reduce)
+        if (training && type->forward_reduce && !plan->nodes[i]->frozen)
             s->forward_reduce[i] = add_step(s, i, PHASE_FORWARD_REDUCE);
         s->forward[i] = add_step(s, i, PHASE_FORWARD);
     }
@@ -48,7 +48,7 @@ static void list_steps(struct scheduler *s)
         const struct node *node = plan->nodes[i];
         if (!node->has_gradient || node == plan->loss)
             continue;
-        if (node->type->backward_reduce)
+        if (node->type->backward_reduce && !node->frozen)
             s->backward_reduce[i] = add_step(s, i, PHASE_BACKWARD_REDUCE);
         s->backward[i] = add_step(s, i, PHASE_BACKWARD);
     }

@@ -122,7 +122,7 @@ enum colonnade_status section_filters(FILE *page, const struct run *run,
         return COLONNADE_OK;
     }
     TRY(memory_allocate(&values, filters.weight->count, sizeof *values, "filters", error));
-    parameter_export(filters.weight, run->model->parameters, values);
+    parameter_export(filters.weight, run_weights(run)->parameters, values);
     filters.values = values;
     for (size_t i = 0; i < filters.weight->count; i++)
         if (isfinite(values[i]))

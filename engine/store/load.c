@@ -159,6 +159,27 @@ out:
     return status;
 }
 
+static enum colonnade_status read_model(struct place place, const char *group, struct model *model,
+                                        struct colonnade_error *error)
+{
+    return read_parameters(place, group, model->graph, model->parameters, model->buffers, error);
+}
+
+/* Which weights /state_dict holds depends on where the run stands: so that has been read. */
+static enum colonnade_status read_weights(struct place file, struct place optimizer,
+                                          struct run *run, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct model *weights = run_weights(run), *average = run_average(run);
+    TRY(read_model(file, "state_dict", weights, error));
+    if (weights != run->model)
+        TRY(read_model(optimizer, "parameters", run->model, error));
+    if (average && weights != average)
+        TRY(read_model(optimizer, "average", average, error));
+out:
+    return status;
+}
+
 static enum colonnade_status read_optimizer(struct place file, struct run *run,
                                             struct colonnade_error *error)
 {
@@ -178,6 +199,8 @@ static enum colonnade_status read_optimizer(struct place file, struct run *run,
         if (run->optimizer->states[i])
             TRY(read_parameters(group, type->states[i], run->graph, run->optimizer->states[i], NULL,
                                 error));
+    TRY(read_metrics(file, &run->metrics, error));
+    TRY(read_weights(file, group, run, error));
 out:
     free(name);
     place_close(group.id);
@@ -189,10 +212,7 @@ static enum colonnade_status fill_run(struct place file, struct run *run,
 {
     enum colonnade_status status = COLONNADE_OK;
     TRY(read_status(file, &run->status, error));
-    TRY(read_parameters(file, "state_dict", run->graph, run->model->parameters, run->model->buffers,
-                        error));
     TRY(read_optimizer(file, run, error));
-    TRY(read_metrics(file, &run->metrics, error));
     if (place_has(file, "evaluation")) {
         TRY(evaluation_init(&run->evaluation, run->data.classes, error));
         TRY(read_evaluation(file, &run->evaluation, error));

@@ -32,7 +32,7 @@ static enum colonnade_status list_node(struct parameter_list *list, const struct
     const struct node *owner = &graph->nodes[node->owner];
     for (int i = 0; i < node->parameter_count; i++) {
         const struct parameter *parameter = &node->parameters[i];
-        if (!parameter->trainable && !buffers)
+        if (!buffers && (!parameter->trainable || node->frozen))
             continue;
         struct named_parameter *item = &list->items[list->count++];
         const int length =

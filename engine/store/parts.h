@@ -24,7 +24,7 @@ struct parameter_list {
     size_t largest; /* floats */
 };
 
-/* With `buffers` all of them, else the trainable ones. */
+/* With `buffers` all of them, else those that an optimizer updates. */
 enum colonnade_status parameter_list_create(struct parameter_list *list, const struct graph *graph,
                                             bool buffers, struct colonnade_error *error);
 /* What the dataset of a parameter is. */
@@ -35,8 +35,8 @@ enum colonnade_status store_open(struct place *file, struct colonnade_error *err
 
 /* A group of one dataset a parameter, NODE.SUFFIX, in PyTorch's shape and order, with a checksum
  * over all. `parameters` and `buffers` are laid out like the model's arrays of these names; without
- * buffers (NULL) the group is of the trainable ones alone. Reading wants the same names and shapes,
- * no more and no less. */
+ * buffers (NULL) the group is of what an optimizer updates. Reading wants the same names and
+ * shapes, no more and no less. */
 enum colonnade_status write_parameters(struct place file, const char *group,
                                        const struct graph *graph, const float *parameters,
                                        const float *buffers, struct colonnade_error *error);

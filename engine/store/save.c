@@ -99,6 +99,12 @@ out:
     return status;
 }
 
+static enum colonnade_status write_model(struct place place, const char *group,
+                                         const struct model *model, struct colonnade_error *error)
+{
+    return write_parameters(place, group, model->graph, model->parameters, model->buffers, error);
+}
+
 static enum colonnade_status write_optimizer(struct place file, const struct run *run,
                                              struct colonnade_error *error)
 {
@@ -113,6 +119,11 @@ static enum colonnade_status write_optimizer(struct place file, const struct run
         if (run->optimizer->states[i])
             TRY(write_parameters(group, type->states[i], run->graph, run->optimizer->states[i],
                                  NULL, error));
+    /* What /state_dict does not hold. */
+    if (run_weights(run) != run->model)
+        TRY(write_model(group, "parameters", run->model, error));
+    if (run_average(run) && run_weights(run) != run_average(run))
+        TRY(write_model(group, "average", run_average(run), error));
 out:
     place_close(group.id);
     return status;
@@ -123,8 +134,7 @@ static enum colonnade_status write_run(struct place file, const struct run *run,
 {
     enum colonnade_status status = COLONNADE_OK;
     TRY(write_root(file, run, error));
-    TRY(write_parameters(file, "state_dict", run->graph, run->model->parameters,
-                         run->model->buffers, error));
+    TRY(write_model(file, "state_dict", run_weights(run), error));
     TRY(write_optimizer(file, run, error));
     TRY(write_metrics(file, &run->metrics, error));
     TRY(write_data(file, &run->data, error));
@@ -200,12 +210,14 @@ out:
     return status;
 }
 
-size_t run_save_bytes(const struct graph *graph, const struct optimizer_type *optimizer)
+size_t run_save_bytes(const struct graph *graph, const struct settings *settings)
 {
-    size_t arrays = 1;
+    const struct optimizer_type *optimizer = optimizer_types[settings->optimizer];
+    const size_t model = size_add(graph->parameter_length, graph->buffer_length);
+    size_t floats = size_multiply(run_model_count(settings), model);
     for (int i = 0; i < OPTIMIZER_STATES; i++)
-        arrays += optimizer->states[i] != NULL;
-    size_t floats = size_add(size_multiply(arrays, graph->parameter_length), graph->buffer_length);
+        if (optimizer->states[i])
+            floats = size_add(floats, graph->updated_length);
     size_t image = size_multiply(sizeof(float), floats);
     /* The image as HDF5 holds it, the copy of it that is written, and half of it again: what of a
      * parameter is converted at a time, and what the allocator keeps; measured. */

@@ -12,7 +12,7 @@ enum colonnade_status run_save(const struct run *run, const char *path,
                                struct colonnade_error *error);
 
 /* What run_save() takes for a moment, in bytes. */
-size_t run_save_bytes(const struct graph *graph, const struct optimizer_type *optimizer);
+size_t run_save_bytes(const struct graph *graph, const struct settings *settings);
 
 /* A run out of its file, complete enough to resume, evaluate and predict; run_destroy() frees it. A
  * file that is absent, foreign, damaged, incomplete or of an unknown version is a COLONNADE_FAILURE

@@ -108,8 +108,9 @@ static void score_classes(struct evaluation *evaluation)
     }
 }
 
-enum colonnade_status evaluator_run(struct evaluator *evaluator, const struct dataset *data,
-                                    enum part part, const volatile sig_atomic_t *stop,
+enum colonnade_status evaluator_run(struct evaluator *evaluator, const struct model *model,
+                                    const struct dataset *data, enum part part,
+                                    const volatile sig_atomic_t *stop,
                                     struct evaluation *evaluation, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
@@ -123,7 +124,7 @@ enum colonnade_status evaluator_run(struct evaluator *evaluator, const struct da
     for (size_t i = 0; i < sampler_batches(sampler); i++) {
         TRY(check_stop(stop, error));
         const struct batch *batch = sampler_batch(sampler, i);
-        plan_run(evaluator->plan, run->model, batch, &options, NULL);
+        plan_run(evaluator->plan, model, batch, &options, NULL);
         score_batch(evaluator, batch, &made);
     }
     if (made.count) {
@@ -152,7 +153,7 @@ enum colonnade_status evaluate(const struct run *run, const struct dataset *data
     enum colonnade_status status = COLONNADE_OK;
     struct evaluator *evaluator = NULL;
     TRY(evaluator_create(&evaluator, run, threads, NULL, error));
-    TRY(evaluator_run(evaluator, data, part, NULL, evaluation, error));
+    TRY(evaluator_run(evaluator, run_weights(run), data, part, NULL, evaluation, error));
 out:
     evaluator_destroy(evaluator);
     return status;

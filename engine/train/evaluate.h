@@ -16,9 +16,11 @@ enum colonnade_status evaluator_create(struct evaluator **evaluator, const struc
                                        struct colonnade_error *error);
 void evaluator_destroy(struct evaluator *evaluator);
 
-/* As evaluate(); `stop` as in train(): on a signal nothing is scored and the status says so. */
-enum colonnade_status evaluator_run(struct evaluator *evaluator, const struct dataset *data,
-                                    enum part part, const volatile sig_atomic_t *stop,
+/* As evaluate(), of `model`, which is one of the run's; `stop` as in train(): on a signal nothing
+ * is scored and the status says so. */
+enum colonnade_status evaluator_run(struct evaluator *evaluator, const struct model *model,
+                                    const struct dataset *data, enum part part,
+                                    const volatile sig_atomic_t *stop,
                                     struct evaluation *evaluation, struct colonnade_error *error);
 
 /* COLONNADE_OK, or the status of the signal that has come. */

@@ -39,7 +39,7 @@ static void infer_batch(const struct inference *inference, const struct batch *b
 {
     const struct plan_options options = {.seed = inference->run->settings.seed};
     size_t count = (size_t)batch->n * (size_t)inference->run->graph->classes;
-    plan_run(inference->plan, inference->run->model, batch, &options, NULL);
+    plan_run(inference->plan, run_weights(inference->run), batch, &options, NULL);
     memcpy(logits, plan_logits(inference->plan), count * sizeof *logits);
 }
 

@@ -175,3 +175,24 @@ double optimizer_step(struct optimizer *optimizer, const struct optimizer_settin
     }
     return norm;
 }
+
+struct averaging {
+    size_t count;
+    float rate;
+    const float *values;
+    float *average;
+};
+
+static void average_slice(void *context, int item)
+{
+    const struct averaging *averaging = context;
+    size_t first = (size_t)item * SLICE, left = averaging->count - first;
+    kernels_best()->average_step(averaging->rate, left < SLICE ? left : SLICE,
+                                 averaging->values + first, averaging->average + first);
+}
+
+void average_update(size_t count, double rate, const float *values, float *average, int threads)
+{
+    struct averaging averaging = {count, (float)rate, values, average};
+    plan_parallel(threads, (int)slice_count(count), average_slice, &averaging);
+}

@@ -39,4 +39,7 @@ double optimizer_step(struct optimizer *optimizer, const struct optimizer_settin
                       double clip_norm, long step, int threads, float *gradients,
                       float *parameters);
 
+/* average += rate * (values - average), of `count` floats, in slices as above. */
+void average_update(size_t count, double rate, const float *values, float *average, int threads);
+
 #endif

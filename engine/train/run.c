@@ -10,6 +10,49 @@
 
 const char *const run_status_names[] = {"training", "complete", "interrupted", "failed", NULL};
 
+static enum colonnade_status create_models(struct run *run, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const struct settings *settings = &run->settings;
+    TRY(model_create(&run->model, run->graph, settings->seed, error));
+    if (settings->ema > 0)
+        TRY(model_create(&run->average, run->graph, settings->seed, error));
+    if (settings->early_stop)
+        TRY(model_create(&run->best, run->graph, settings->seed, error));
+out:
+    return status;
+}
+
+size_t run_model_count(const struct settings *settings)
+{
+    return 1 + (size_t)(settings->ema > 0) + (size_t)(settings->early_stop > 0);
+}
+
+int run_best_epoch(const struct run *run)
+{
+    const struct epoch_record *best = NULL;
+    for (size_t i = 0; run->best && i < run->metrics.epoch_count; i++) {
+        const struct epoch_record *record = &run->metrics.epochs[i];
+        if (record->epoch > run->progress.epoch)
+            break; /* cut short */
+        if (!best || record->val_accuracy > best->val_accuracy ||
+            (record->val_accuracy == best->val_accuracy && record->val_loss < best->val_loss))
+            best = record;
+    }
+    return best ? best->epoch : 0;
+}
+
+struct model *run_average(const struct run *run)
+{
+    return run->progress.step > 0 ? run->average : NULL;
+}
+
+struct model *run_weights(const struct run *run)
+{
+    struct model *average = run_average(run);
+    return run_best_epoch(run) ? run->best : average ? average : run->model;
+}
+
 enum colonnade_status run_create(struct run **run, struct config *config,
                                  const struct data_facts *facts, struct colonnade_error *error)
 {
@@ -21,8 +64,9 @@ enum colonnade_status run_create(struct run **run, struct config *config,
     TRY(settings_read(&made->settings, made->config, error));
     TRY(data_facts_copy(&made->data, facts, error));
     TRY(graph_create(&made->graph, made->config, facts->shape, facts->classes, error));
-    TRY(model_create(&made->model, made->graph, made->settings.seed, error));
-    TRY(optimizer_create(&made->optimizer, made->settings.optimizer, made->graph->parameter_length,
+    TRY(graph_freeze(made->graph, made->config, &made->settings.freeze, error));
+    TRY(create_models(made, error));
+    TRY(optimizer_create(&made->optimizer, made->settings.optimizer, made->graph->updated_length,
                          error));
     *run = made;
     made = NULL;
@@ -43,6 +87,8 @@ void run_destroy(struct run *run)
     free(run->metrics.steps);
     optimizer_destroy(run->optimizer);
     model_destroy(run->model);
+    model_destroy(run->average);
+    model_destroy(run->best);
     graph_destroy(run->graph);
     data_facts_finish(&run->data);
     config_destroy(run->config);

@@ -72,7 +72,9 @@ struct run {
     struct settings settings;
     struct data_facts data;
     struct graph *graph;
-    struct model *model;
+    struct model *model;   /* what is trained */
+    struct model *average; /* its moving average, with [train] ema; else NULL */
+    struct model *best;    /* of the best epoch, with [train] early_stop; else NULL */
     struct optimizer *optimizer;
     enum run_status status;
     struct progress progress;
@@ -86,6 +88,17 @@ struct run {
 enum colonnade_status run_create(struct run **run, struct config *config,
                                  const struct data_facts *facts, struct colonnade_error *error);
 void run_destroy(struct run *run);
+
+/* The weights that the run stands for: what is evaluated, kept under /state_dict, and used from
+ * then on. Those of the best epoch, else the average, else what is trained. */
+struct model *run_weights(const struct run *run);
+/* NULL where none is kept, or no step was made. */
+struct model *run_average(const struct run *run);
+/* The whole epoch, from 1, with the best validation accuracy, between equals the least loss,
+ * between equals the first; 0: none yet, or no early_stop. */
+int run_best_epoch(const struct run *run);
+/* How many models a run of these settings holds. */
+size_t run_model_count(const struct settings *settings);
 
 enum colonnade_status data_facts_copy(struct data_facts *to, const struct data_facts *from,
                                       struct colonnade_error *error);

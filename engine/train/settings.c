@@ -141,6 +141,25 @@ const struct key train_keys[] = {
      .fallback = "0",
      .maximum = 1,
      .help = "share of the target that is spread over all classes"},
+    {.name = "ema",
+     .kind = KEY_NUMBER,
+     FIELD(ema),
+     .fallback = "0",
+     .maximum = 1,
+     .help = "decay of an exponential moving average of the weights, below 1, which is then what "
+             "is evaluated and kept; 0: none"},
+    {.name = "early_stop",
+     .kind = KEY_INTEGER,
+     FIELD(early_stop),
+     .fallback = "0",
+     .maximum = EPOCHS_MOST,
+     .help = "epochs without a better score of the validation part, after which training ends; the "
+             "weights of the best epoch are kept; 0: none"},
+    {.name = "freeze",
+     .kind = KEY_NAMES,
+     FIELD(freeze),
+     .help =
+         "nodes whose weights stay as they are; a frozen batchnorm uses its running statistics"},
     {.name = "init_from",
      .kind = KEY_TEXT,
      FIELD(init_from),
@@ -191,10 +210,17 @@ static void apply_optimizer_defaults(struct settings *settings)
         settings->beta2 = type->beta2;
 }
 
+/* Whether a part of the training split is held back; whoever reads [data] checks the number. */
+static bool holds_validation(struct config *config)
+{
+    const struct section *data = config_section(config, "data");
+    const struct entry *entry = data ? config_entry(data, "validation") : NULL;
+    return entry && strtod(entry->value, NULL) != 0;
+}
+
 /* What a key's own row cannot say. */
-static enum colonnade_status check_train(const struct settings *settings,
-                                         const struct config *config, const struct section *train,
-                                         struct colonnade_error *error)
+static enum colonnade_status check_train(const struct settings *settings, struct config *config,
+                                         const struct section *train, struct colonnade_error *error)
 {
     if (settings->beta1 >= 1)
         return config_error(config, train, "beta1", error, "beta1 is %g; it must be below 1",
@@ -202,6 +228,14 @@ static enum colonnade_status check_train(const struct settings *settings,
     if (settings->beta2 >= 1)
         return config_error(config, train, "beta2", error, "beta2 is %g; it must be below 1",
                             settings->beta2);
+    if (settings->ema >= 1)
+        return config_error(config, train, "ema", error, "ema is %g; it must be below 1",
+                            settings->ema);
+    if (settings->early_stop && !holds_validation(config))
+        return config_error(config, train, "early_stop", error,
+                            "early_stop = %d goes by the validation part, and there is none: "
+                            "[data] validation holds one back",
+                            settings->early_stop);
     if (settings->nesterov && settings->momentum == 0)
         return config_error(config, train, "nesterov", error,
                             "nesterov is true; it needs a momentum above 0");

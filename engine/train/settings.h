@@ -20,6 +20,9 @@ struct settings {
     double warmup;    /* epochs */
     double step_epochs, gamma;
     double label_smoothing;
+    double ema;            /* decay of the weights' average; 0: none is kept */
+    int early_stop;        /* epochs without progress that end training; 0: none do */
+    struct names freeze;   /* nodes */
     const char *init_from; /* NULL: weights are drawn */
     int checkpoint_every;  /* epochs */
 };

@@ -135,6 +135,22 @@ static enum colonnade_status update_weights(struct trainer *trainer, double lr, 
     return check_finite(trainer, "norm of the gradients", *norm, error);
 }
 
+/* The average after a step: at first what it is an average of, as in torch's AveragedModel; over
+ * statistics as over weights. */
+static void update_average(const struct trainer *trainer)
+{
+    const struct run *run = trainer->run;
+    if (run->average && run->progress.step == 1)
+        model_copy(run->average, run->model);
+    else if (run->average) {
+        double rate = 1 - run->settings.ema;
+        average_update(run->graph->parameter_length, rate, run->model->parameters,
+                       run->average->parameters, trainer->threads);
+        average_update(run->graph->buffer_length, rate, run->model->buffers, run->average->buffers,
+                       trainer->threads);
+    }
+}
+
 static enum colonnade_status train_step(struct trainer *trainer, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
@@ -158,12 +174,13 @@ static enum colonnade_status train_step(struct trainer *trainer, struct colonnad
     TRY(check_finite(trainer, "loss", record.loss, error));
     TRY(update_weights(trainer, record.lr, &record.gradient_norm, error));
 
-    double seconds = seconds_now() - start;
     progress->step++;
     progress->batch++;
+    update_average(trainer);
     progress->loss_sum += sum;
     progress->correct += correct;
     progress->samples += (size_t)batch->n;
+    double seconds = seconds_now() - start;
     progress->seconds += seconds;
     progress->total_seconds += seconds;
     run->metrics.steps[run->metrics.step_count++] = record;
@@ -202,15 +219,24 @@ out:
 }
 
 /* The scores of a part; what it takes is no time of training steps, but of the run. */
-static enum colonnade_status score(struct trainer *trainer, enum part part,
-                                   struct evaluation *evaluation, struct colonnade_error *error)
+static enum colonnade_status score(struct trainer *trainer, const struct model *model,
+                                   enum part part, struct evaluation *evaluation,
+                                   struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     double start = seconds_now();
-    TRY(evaluator_run(trainer->evaluator, trainer->data, part, trainer->stop, evaluation, error));
+    TRY(evaluator_run(trainer->evaluator, model, trainer->data, part, trainer->stop, evaluation,
+                      error));
     trainer->run->progress.total_seconds += seconds_now() - start;
 out:
     return status;
+}
+
+/* What an epoch is judged by. */
+static struct model *current_weights(const struct run *run)
+{
+    struct model *average = run_average(run);
+    return average ? average : run->model;
 }
 
 static enum colonnade_status validate(struct trainer *trainer, struct epoch_record *record,
@@ -222,7 +248,7 @@ static enum colonnade_status validate(struct trainer *trainer, struct epoch_reco
     if (trainer->data->validation_count == 0)
         goto out;
     double before = trainer->run->progress.total_seconds;
-    TRY(score(trainer, PART_VALIDATION, &evaluation, error));
+    TRY(score(trainer, current_weights(trainer->run), PART_VALIDATION, &evaluation, error));
     record->val_loss = evaluation.loss;
     record->val_accuracy = evaluation.accuracy;
     record->seconds += trainer->run->progress.total_seconds - before;
@@ -264,11 +290,19 @@ static enum colonnade_status finish_epoch(struct trainer *trainer, struct colonn
             .epoch = progress->epoch + 1,
             .total_seconds = progress->total_seconds,
         };
+    if (whole && run_best_epoch(run) == record.epoch)
+        model_copy(run->best, current_weights(run));
     EMIT(trainer, epoch, &record, error);
     if (whole && progress->epoch % run->settings.checkpoint_every == 0)
         EMIT(trainer, checkpoint, error);
 out:
     return status;
+}
+
+static bool at_early_stop(const struct run *run)
+{
+    return run->best && run->progress.batch == 0 &&
+           run->progress.epoch - run_best_epoch(run) >= run->settings.early_stop;
 }
 
 static enum colonnade_status run_epochs(struct trainer *trainer, struct colonnade_error *error)
@@ -277,7 +311,8 @@ static enum colonnade_status run_epochs(struct trainer *trainer, struct colonnad
     struct run *run = trainer->run;
     const struct progress *progress = &run->progress;
     /* At the limit of steps an epoch cut short may still lack its record. */
-    while (progress->epoch < run->settings.epochs && (!at_step_limit(run) || progress->batch > 0)) {
+    while (progress->epoch < run->settings.epochs && !at_early_stop(run) &&
+           (!at_step_limit(run) || progress->batch > 0)) {
         TRY(run_steps(trainer, error));
         TRY(finish_epoch(trainer, error));
         if (at_step_limit(run))
@@ -295,7 +330,7 @@ static enum colonnade_status score_test(struct trainer *trainer, struct colonnad
     struct evaluation evaluation = {0};
     if (trainer->data->test.count == 0)
         goto out;
-    TRY(score(trainer, PART_TEST, &evaluation, error));
+    TRY(score(trainer, run_weights(run), PART_TEST, &evaluation, error));
     evaluation_finish(&run->evaluation);
     run->evaluation = evaluation;
     run->evaluated = true;
@@ -385,10 +420,11 @@ enum colonnade_status train_bytes(const struct graph *graph, const struct settin
     enum colonnade_status status = COLONNADE_OK;
     size_t plan, evaluation;
     /* The evaluation is a guest in the training's memory: it takes what it needs above that. */
-    /* weights, their gradients, buffers */
-    size_t floats = size_add(size_multiply(2, graph->parameter_length), graph->buffer_length);
+    const size_t model = size_add(graph->parameter_length, graph->buffer_length);
+    const size_t gradients = graph->parameter_length;
+    size_t floats = size_add(size_multiply(run_model_count(settings), model), gradients);
     size_t sum = size_add(size_multiply(floats, sizeof(float)),
-                          optimizer_bytes(settings->optimizer, graph->parameter_length));
+                          optimizer_bytes(settings->optimizer, graph->updated_length));
     TRY(plan_measure(graph, PLAN_TRAINING, settings->batch, threads, &plan, error));
     TRY(plan_measure(graph, PLAN_INFERENCE, settings->batch, threads, &evaluation, error));
     *bytes = size_add(sum, plan > evaluation ? plan : evaluation);

@@ -89,3 +89,157 @@ def test_a_resumed_run_needs_the_first_weights_no_more(trained):
     trained.run(*arguments)
     with h5py.File(trained.folder / "next.h5") as file:
         assert len(file["metrics/epoch/epoch"]) == 2
+
+
+# Frozen nodes.
+
+NORMED = """\
+[run]
+output = {output}
+
+[data]
+source = synthetic
+shape = 2x8x8
+classes = 4
+count = 192
+
+[train]
+epochs = 2
+batch = 32
+lr = 0.05
+momentum = 0.9
+weight_decay = 0.01
+
+[conv1]
+type = conv
+filters = 8
+kernel = 3
+padding = same
+
+[norm1]
+type = batchnorm
+
+[relu1]
+type = relu
+
+[conv2]
+type = conv
+filters = 8
+kernel = 3
+padding = same
+activation = relu
+
+[fc1]
+type = dense
+units = classes
+"""
+
+
+@pytest.mark.parametrize("frozen", ["conv1", "norm1", "conv1, norm1", "conv2", "norm1, conv2",
+                                    "conv1, norm1, conv2", "fc1"])
+def test_frozen_nodes_stay_as_they_are_and_the_others_do_not(program, frozen):
+    config = program.config(text=NORMED)
+    program.run("train", config, "--quiet", "--set", "train.epochs=1")
+    first = weights(program.folder / "small.h5")
+    program.run("train", config, "--quiet", "--out", "next.h5", "--set", f"train.freeze={frozen}",
+                "--set", "train.init_from=small.h5", "--threads", "3")
+    for name, values in weights(program.folder / "next.h5").items():
+        stays = name.split(".")[0] in frozen
+        assert numpy.array_equal(values, first[name]) == stays, name
+
+
+def test_a_frozen_run_goes_on_to_the_same_bits(program):
+    config = program.config(text=NORMED)
+    frozen = ["--quiet", "--set", "train.freeze=conv1, norm1", "--set", "train.optimizer=adam"]
+    program.run("train", config, *frozen)
+    program.run("train", config, *frozen, "--out", "next.h5", "--set", "train.max_steps=7")
+    program.run("train", config, *frozen, "--out", "next.h5", "--resume")
+    assert same_weights(program.folder / "small.h5", program.folder / "next.h5")
+
+
+@pytest.mark.parametrize("frozen, message", [
+    ("conv3", "freeze: there is no node 'conv3'; did you mean 'conv"),
+    ("relu1", "freeze: [relu1] is of type relu, which has no weights"),
+    ("conv1, norm1, conv2, fc1", "nothing is left to train"),
+    ("input", "freeze: there is no node 'input'"),
+])
+def test_freezing_what_cannot_be_frozen_is_an_error(program, frozen, message):
+    result = program.run("train", program.config(text=NORMED), "--set", f"train.freeze={frozen}",
+                         status=2)
+    assert message in result.stderr
+    assert message in program.run("summary", "small.ini", "--set", f"train.freeze={frozen}",
+                                  status=2).stderr
+
+
+# The average, and the best epoch.
+
+def test_the_average_is_what_its_formula_says_and_changes_no_training(program):
+    config, decay, average = program.config(text=NORMED), 0.7, {}
+    for step in range(1, 13):
+        program.run("train", config, "--quiet", "--out", "plain.h5",
+                    "--set", f"train.max_steps={step}")
+        for name, values in weights(program.folder / "plain.h5").items():
+            values = values.astype("f8")
+            before = average.get(name, values)
+            average[name] = decay * before + (1 - decay) * values
+    program.run("train", config, "--quiet", "--set", f"train.ema={decay}")
+    kept = weights(program.folder / "small.h5")
+    for name, values in average.items():  # 12 steps of two roundings each
+        numpy.testing.assert_allclose(kept[name], values, atol=24 * 2 ** -24 * abs(values).max())
+    with h5py.File(program.folder / "small.h5") as file:
+        raw = {name: values[()] for name, values in file["optimizer/parameters"].items()}
+    plain = weights(program.folder / "plain.h5")
+    assert all(numpy.array_equal(raw[name], plain[name]) for name in plain)
+    assert not numpy.array_equal(raw["fc1.weight"], kept["fc1.weight"])
+
+
+def best_epoch(path):
+    with h5py.File(path) as file:
+        accuracy = file["metrics/epoch/val_accuracy"][()]
+        loss = file["metrics/epoch/val_loss"][()]
+    return 1 + min(range(len(loss)), key=lambda i: (-accuracy[i], loss[i])), len(loss)
+
+
+EARLY = ["--quiet", "--set", "data.validation=0.3", "--set", "train.epochs=40",
+         "--set", "train.lr=0.03"]
+
+
+@pytest.mark.parametrize("ema", [0, 0.5])
+def test_early_stop_keeps_the_best_epoch(program, ema):
+    config = program.config(text=NORMED)
+    arguments = [*EARLY, "--set", f"train.ema={ema}"]
+    done = program.json("train", config, *arguments, "--set", "train.early_stop=3")[-1]
+    best, epochs = best_epoch(program.folder / "small.h5")
+    assert best == epochs - 3 == done["best_epoch"] and epochs == done["epochs"] < 40
+    plain = program.json("train", config, *arguments, "--set", f"train.max_steps={best * 5}",
+                         "--out", "plain.h5")[-1]
+    assert same_weights(program.folder / "small.h5", program.folder / "plain.h5")
+    assert done["test_accuracy"] == plain["test_accuracy"]
+    score = program.json("eval", "small.h5")[0]
+    assert score["accuracy"] == done["test_accuracy"] and score["loss"] == done["test_loss"]
+    program.run("verify", "small.h5")
+
+
+@pytest.mark.parametrize("stop", [3, 5, 12, 18])
+def test_an_average_and_a_best_epoch_go_on_to_the_same_bits(program, stop):
+    config = program.config(text=NORMED)
+    arguments = [*EARLY, "--set", "train.ema=0.5", "--set", "train.early_stop=3"]
+    program.run("train", config, *arguments)
+    program.run("train", config, *arguments, "--out", "next.h5", "--set", f"train.max_steps={stop}")
+    program.run("train", config, *arguments, "--out", "next.h5", "--resume")
+    assert same_weights(program.folder / "small.h5", program.folder / "next.h5")
+    with h5py.File(program.folder / "small.h5") as a, h5py.File(program.folder / "next.h5") as b:
+        for group in ["optimizer/parameters", "optimizer/average"]:
+            assert a[group].keys() == b[group].keys()
+            assert all(numpy.array_equal(a[group][name], b[group][name]) for name in a[group])
+    assert best_epoch(program.folder / "small.h5") == best_epoch(program.folder / "next.h5")
+
+
+@pytest.mark.parametrize("setting, message", [
+    ("train.early_stop=3", "early_stop = 3 goes by the validation part, and there is none"),
+    ("train.ema=1", "ema is 1; it must be below 1"),
+    ("train.ema=-0.1", "ema"),
+])
+def test_settings_that_cannot_work_are_errors(program, setting, message):
+    result = program.run("train", program.config(text=NORMED), "--set", setting, status=2)
+    assert message in result.stderr

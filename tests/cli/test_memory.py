@@ -6,12 +6,15 @@ import pytest
 CONFIGS = pathlib.Path(__file__).resolve().parents[2] / "configs" / "bench"
 
 
-@pytest.mark.parametrize("name, batch", [("lenet5", 64), ("typical", 128), ("vgg-cifar", 48),
-                                         ("resnet18-cifar", 32)])
-def test_training_takes_what_summary_says_within_a_tenth(program, name, batch):
+@pytest.mark.parametrize("name, batch, more", [
+    ("lenet5", 64, []), ("typical", 128, []), ("vgg-cifar", 48, []), ("resnet18-cifar", 32, []),
+    ("resnet18-cifar", 16, ["train.ema=0.9", "data.validation=0.1", "train.early_stop=2"])])
+def test_training_takes_what_summary_says_within_a_tenth(program, name, batch, more):
     config = str(CONFIGS / f"{name}.ini")
-    sets = ["--set", f"train.batch={batch}", "--set", f"data.count={batch}",
+    sets = ["--set", f"train.batch={batch}", "--set", f"data.count={2 * batch}",
             "--set", "data.limit_test=8", "--set", "run.threads=2", "--set", "train.epochs=1"]
+    for setting in more:
+        sets += ["--set", setting]
     [summary] = program.json("summary", config, *sets)
     said = summary["train_bytes"]
     # The least of three: now and then the system gives OpenBLAS's buffers as large pages.

@@ -326,6 +326,16 @@ class Network(nn.Module):
                    default=math.inf)
 
 
+def freeze(network, keys):
+    """Frozen modules compute as in evaluation, and none of their state changes."""
+    for name in filter(None, keys.get("freeze", "").replace(" ", "").split(",")):
+        getattr(network, name).eval().requires_grad_(False)
+
+
+def trained(network):
+    return [parameter for parameter in network.parameters() if parameter.requires_grad]
+
+
 def make_optimizer(network, keys):
     """PyTorch's optimizer for a config's [train]."""
     def number(key, default):
@@ -334,7 +344,7 @@ def make_optimizer(network, keys):
     adam = {"lr": number("lr", 1e-3), "betas": (number("beta1", 0.9), number("beta2", 0.999)),
             "eps": number("eps", 1e-8)}
     decay = number("weight_decay", 0.01 if name == "adamw" else 0)
-    parameters = network.parameters()
+    parameters = trained(network)
     if name == "sgd":
         return torch.optim.SGD(parameters, number("lr", 0.01), momentum, weight_decay=decay,
                                nesterov=keys.get("nesterov") == "true")

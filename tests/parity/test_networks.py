@@ -142,3 +142,11 @@ def test_mean_and_std_are_those_of_the_training_images(colonnade, tmp_path):
 def torch_row(channels):
     import torch
     return torch.as_tensor(channels)[:, None, None]
+
+
+@pytest.mark.parametrize("frozen", ["stem", "stem, stem_bn", "a1", "a1_bn, a2_bn", "a2, a2_bn, b1",
+                                    "stem, stem_bn, a1, a1_bn, a2, a2_bn"])
+def test_frozen_nodes_train_as_in_pytorch(colonnade, tmp_path, frozen):
+    keys = f"momentum = 0.9\nweight_decay = 0.01\nclip_norm = 0.5\nfreeze = {frozen}\n"
+    body = RESIDUAL.replace("momentum = 0.9\n", keys, 1)
+    Comparison(colonnade, tmp_path, Sample(tmp_path, (3, 9, 9), 5, train=8 * 2 + 5), body).check()

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from network import EPS, Network, make_optimizer, parse
+from network import EPS, Network, freeze, make_optimizer, parse, trained
 
 SLACK, FLOOR = 8, 16
 
@@ -107,11 +107,12 @@ def train_torch(network, text, sample):
     batch, limit = int(keys["batch"]), int(keys.get("max_steps", 0)) or math.inf
     images, labels = sample.train
     dtype = next(network.parameters()).dtype
+    network.train()
+    freeze(network, keys)
     optimizer = make_optimizer(network, keys)
     schedule = make_schedule(optimizer, keys, math.ceil(len(images) / batch))
     clip, steps = float(keys.get("clip_norm", 0)) or math.inf, {"loss": [], "lr": [],
                                                                "gradient_norm": []}
-    network.train()
     for _ in range(int(keys["epochs"])):
         for first in range(0, len(images), batch):
             if len(steps["loss"]) == limit:
@@ -124,7 +125,7 @@ def train_torch(network, text, sample):
             optimizer.zero_grad()
             loss.backward()
             if network.noise:
-                for parameter in network.parameters():
+                for parameter in trained(network):
                     disturb(parameter.grad, network.noise * math.sqrt(batch))
             norm = torch.nn.utils.clip_grad_norm_(network.parameters(), clip)
             measured = {"loss": loss, "lr": optimizer.param_groups[0]["lr"], "gradient_norm": norm}

@@ -157,3 +157,21 @@ Test(optimizer, rmsprop_without_momentum_asks_for_no_velocity)
         cr_expect_eq(w, 0.0f); /* 1 - 0.5 * 4 / sqrt(4) */
     }
 }
+
+Test(optimizer, an_average_moves_by_its_rate_towards_the_values)
+{
+    enum { N = 37 };
+    const struct kernels *tables[3];
+    for (size_t t = 0, count = all_kernels(tables); t < count; t++) {
+        float *values = guarded_floats(N), *average = guarded_floats(N);
+        for (int i = 0; i < N; i++) {
+            values[i] = (float)(i + 1);
+            average[i] = (float)(3 - i);
+        }
+        tables[t]->average_step(0.25f, N, values, average);
+        for (int i = 0; i < N; i++) /* quarters are exact */
+            cr_expect_eq(average[i], 0.75f * (float)(3 - i) + 0.25f * (float)(i + 1));
+        guarded_free(values);
+        guarded_free(average);
+    }
+}

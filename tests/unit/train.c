@@ -51,12 +51,11 @@ Test(settings, a_mistake_is_told_with_its_line)
     assert_settings_refused("[run]\nthreads = -1\n", "dir/x.ini:2: ");
 }
 
-Test(settings, keys_that_do_not_work_yet_are_refused)
+Test(settings, the_average_and_early_stop_are_checked)
 {
-    assert_settings_refused("[train]\nema = 0.9\n", "dir/x.ini:2: ");
+    assert_settings_refused("[train]\nema = 1\n", "dir/x.ini:2: ");
     assert_settings_refused("[train]\nearly_stop = 3\n", "dir/x.ini:2: ");
-    assert_settings_refused("[train]\nfreeze = conv1\n", "dir/x.ini:2: ");
-    assert_settings_refused("[train]\ninit_from = a.h5\n", "dir/x.ini:2: ");
+    assert_settings_refused("[data]\nvalidation = 0.0\n[train]\nearly_stop = 3\n", "dir/x.ini:4: ");
 }
 
 static struct settings read_settings(const char *text)
