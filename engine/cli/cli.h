@@ -127,11 +127,14 @@ void progress_clear(struct progress_display *display);
 /* json_lines.c */
 struct sink json_lines_sink(void);
 
-/* checkpoint.c */
+/* checkpoint.c: a save that fails while training goes on is told, and tried again at the next
+ * one; the last one, and that of an interrupt, have to succeed. */
 struct checkpoint {
     const char *path;
+    struct progress_display *display; /* to be cleared before anything is said */
     bool saved;
-    int epoch; /* epochs done when it was saved last */
+    int epoch;      /* epochs done when it was saved last */
+    double seconds; /* that all saving took */
 };
 struct sink checkpoint_sink(struct checkpoint *checkpoint);
 

@@ -20,7 +20,8 @@ void signals_install(void)
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
-    signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of writing, with its status */
+    signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of writing, with its status; */
+    signal(SIGXFSZ, SIG_IGN); /* so is a file that may grow no more */
 }
 
 void signals_defer(bool defer)

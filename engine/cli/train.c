@@ -180,6 +180,16 @@ static void print_left(const struct checkpoint *checkpoint, enum colonnade_statu
                 checkpoint->epoch);
 }
 
+/* Saving should be no part of a run's time that anybody has to think of. */
+static void print_cost(const struct checkpoint *checkpoint, double seconds)
+{
+    if (checkpoint->seconds > 1 && checkpoint->seconds > 0.01 * seconds)
+        fprintf(stderr,
+                "writing %s took %.1f s, %.0f %% of the time: a larger train.checkpoint_every "
+                "writes it less often\n",
+                checkpoint->path, checkpoint->seconds, 100 * checkpoint->seconds / seconds);
+}
+
 /* The file keeps the last good state, and says that the run did not get further. */
 static void mark_failed(const char *path)
 {
@@ -199,9 +209,10 @@ static enum colonnade_status train_run(struct run *run, const struct dataset *da
                                        const char *name, const struct options *options,
                                        struct colonnade_error *error)
 {
-    struct checkpoint checkpoint = {.path = run->settings.output};
     struct progress_display display = {.name = name,
                                        .threads = experiment_threads(options, &run->settings)};
+    struct checkpoint checkpoint = {.path = run->settings.output, .display = &display};
+    const double start = clock_seconds();
     const struct sink progress = progress_sink(&display), lines = json_lines_sink(),
                       file = checkpoint_sink(&checkpoint);
     const struct sink *sinks[3];
@@ -219,6 +230,7 @@ static enum colonnade_status train_run(struct run *run, const struct dataset *da
         status = print_done(run, checkpoint.path, options->json, error);
     else
         print_left(&checkpoint, status);
+    print_cost(&checkpoint, clock_seconds() - start);
     if (checkpoint.saved && run->status == RUN_FAILED)
         mark_failed(checkpoint.path);
     signals_defer(false);

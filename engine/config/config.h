@@ -51,6 +51,7 @@ enum key_kind {
     KEY_NAMES,   /* struct names: comma-separated, in order */
     KEY_NUMBERS, /* struct numbers: comma-separated; or empty, for the word in `choices[0]` */
     KEY_UNITS,   /* int: a number, or -1 for the word in `choices[0]` (as `classes`) */
+    KEY_PERIOD,  /* struct period: N, N epochs, N steps or N minutes */
 };
 
 struct pair {
@@ -59,6 +60,11 @@ struct pair {
 
 struct triple {
     int c, h, w;
+};
+
+struct period {
+    enum { PERIOD_EPOCHS, PERIOD_STEPS, PERIOD_MINUTES } unit;
+    int count;
 };
 
 struct padding {

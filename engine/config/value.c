@@ -56,6 +56,7 @@ static enum colonnade_status malformed(const struct value *value)
         [KEY_NAMES] = "names with commas between",
         [KEY_NUMBERS] = "numbers with commas between",
         [KEY_UNITS] = "a whole number",
+        [KEY_PERIOD] = "a whole number of epochs, steps or minutes, as 500 steps",
     };
     const char *word = value->key->choices ? value->key->choices[0] : NULL;
     return reject(value, "must be %s%s%s", forms[value->key->kind], word ? " or " : "",
@@ -346,6 +347,30 @@ static enum colonnade_status read_units(const struct value *value, void *field)
     return COLONNADE_OK;
 }
 
+/* "epoch" as well as "epochs"; without a unit, epochs. */
+static enum colonnade_status read_period(const struct value *value, void *field)
+{
+    static const char *const units[] = {
+        [PERIOD_EPOCHS] = "epochs", [PERIOD_STEPS] = "steps", [PERIOD_MINUTES] = "minutes"};
+    struct period *period = field;
+    long long number;
+    char *unit;
+    if (!isdigit((unsigned char)value->text[value->text[0] == '-']))
+        return malformed(value);
+    number = strtoll(value->text, &unit, 10);
+    unit += strspn(unit, BLANKS);
+    for (int i = 0; i <= PERIOD_MINUTES; i++) {
+        const size_t singular = strlen(units[i]) - 1;
+        if (strcmp(unit, units[i]) != 0 &&
+            (strlen(unit) != singular || strncmp(unit, units[i], singular) != 0) &&
+            (*unit || i != PERIOD_EPOCHS))
+            continue;
+        period->unit = i;
+        return check_integers(value, &number, 1, &period->count);
+    }
+    return malformed(value);
+}
+
 static enum colonnade_status read_value(const struct value *value, void *settings)
 {
     static enum colonnade_status (*const readers[])(const struct value *, void *) = {
@@ -353,6 +378,7 @@ static enum colonnade_status read_value(const struct value *value, void *setting
         [KEY_BOOLEAN] = read_boolean, [KEY_CHOICE] = read_choice,   [KEY_TEXT] = read_text,
         [KEY_PAIR] = read_pair,       [KEY_SHAPE] = read_shape,     [KEY_PADDING] = read_padding,
         [KEY_NAMES] = read_names,     [KEY_NUMBERS] = read_numbers, [KEY_UNITS] = read_units,
+        [KEY_PERIOD] = read_period,
     };
     return readers[value->key->kind](value, (char *)settings + value->key->offset);
 }

@@ -166,12 +166,11 @@ const struct key train_keys[] = {
      .help = "an HDF5 file with /state_dict: a new run begins with every array of it that has a "
              "name of the graph's"},
     {.name = "checkpoint_every",
-     .kind = KEY_INTEGER,
+     .kind = KEY_PERIOD,
      FIELD(checkpoint_every),
-     .fallback = "1",
+     .fallback = "1 epoch",
      .minimum = 1,
-     .maximum = EPOCHS_MOST,
-     .help = "epochs from one writing of the run file to the next"},
+     .help = "epochs, steps or minutes from one writing of the run file to the next"},
 };
 const size_t train_key_count = sizeof train_keys / sizeof *train_keys;
 

@@ -24,7 +24,7 @@ struct settings {
     int early_stop;        /* epochs without progress that end training; 0: none do */
     struct names freeze;   /* nodes */
     const char *init_from; /* NULL: weights are drawn */
-    int checkpoint_every;  /* epochs */
+    struct period checkpoint_every;
 };
 
 /* Reads both sections. What depends on the optimizer (lr, weight_decay, beta2) and is not given

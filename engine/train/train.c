@@ -26,6 +26,7 @@ struct trainer {
     struct plan *plan;
     float *gradients; /* [graph->parameter_length] */
     struct evaluator *evaluator;
+    double last_checkpoint; /* seconds of the clock */
 };
 
 /* Tells every sink of an event; what follows `event` are its arguments after the run. */
@@ -189,6 +190,30 @@ out:
     return status;
 }
 
+static enum colonnade_status checkpoint(struct trainer *trainer, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    EMIT(trainer, checkpoint, error);
+    trainer->last_checkpoint = seconds_now();
+out:
+    return status;
+}
+
+/* After a step, or with `epoch_ends` after a whole epoch. */
+static bool checkpoint_due(const struct trainer *trainer, bool epoch_ends)
+{
+    const struct period every = trainer->run->settings.checkpoint_every;
+    switch (every.unit) {
+    case PERIOD_EPOCHS:
+        return epoch_ends && trainer->run->progress.epoch % every.count == 0;
+    case PERIOD_STEPS:
+        return !epoch_ends && trainer->run->progress.step % every.count == 0;
+    case PERIOD_MINUTES:
+        return seconds_now() - trainer->last_checkpoint >= 60.0 * every.count;
+    }
+    return false;
+}
+
 /* Makes room for the records of what is left of the epoch. */
 static enum colonnade_status reserve_records(struct trainer *trainer, struct colonnade_error *error)
 {
@@ -213,6 +238,8 @@ static enum colonnade_status run_steps(struct trainer *trainer, struct colonnade
     while (run->progress.batch < trainer->batches && !at_step_limit(run)) {
         TRY(check_stop(trainer->stop, error));
         TRY(train_step(trainer, error));
+        if (checkpoint_due(trainer, false))
+            TRY(checkpoint(trainer, error));
     }
 out:
     return status;
@@ -293,8 +320,8 @@ static enum colonnade_status finish_epoch(struct trainer *trainer, struct colonn
     if (whole && run_best_epoch(run) == record.epoch)
         model_copy(run->best, current_weights(run));
     EMIT(trainer, epoch, &record, error);
-    if (whole && progress->epoch % run->settings.checkpoint_every == 0)
-        EMIT(trainer, checkpoint, error);
+    if (whole && checkpoint_due(trainer, true))
+        TRY(checkpoint(trainer, error));
 out:
     return status;
 }
@@ -403,6 +430,7 @@ enum colonnade_status train(struct run *run, const struct dataset *data, int thr
     run->status = RUN_TRAINING;
     run->evaluated = false;
     TRY(trainer_init(&trainer, error));
+    trainer.last_checkpoint = seconds_now();
     EMIT(&trainer, begin, trainer.batches, error);
     status = run_epochs(&trainer, error);
     if (status == COLONNADE_OK)

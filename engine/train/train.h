@@ -21,7 +21,7 @@ struct sink {
     enum colonnade_status (*epoch)(void *context, const struct run *run,
                                    const struct epoch_record *record,
                                    struct colonnade_error *error);
-    /* The run is in a state worth keeping: after checkpoint_every epochs, at an interrupt, at the
+    /* The run is in a state worth keeping: after checkpoint_every, at an interrupt, at the
      * end (evaluated, status complete). */
     enum colonnade_status (*checkpoint)(void *context, const struct run *run,
                                         struct colonnade_error *error);

@@ -257,6 +257,7 @@ struct everything {
     struct padding padding;
     struct names names;
     struct numbers numbers;
+    struct period period;
 };
 
 static const char *const optimizers[] = {"sgd", "adam", "adamw", "rmsprop", NULL};
@@ -280,6 +281,7 @@ static const struct key keys[] = {
     {FIELD(padding), .kind = KEY_PADDING},
     {FIELD(names), .kind = KEY_NAMES},
     {FIELD(numbers), .kind = KEY_NUMBERS, .maximum = INFINITY, .choices = automatic},
+    {FIELD(period), .kind = KEY_PERIOD, .minimum = 1},
 };
 enum { KEYS = sizeof keys / sizeof *keys };
 
@@ -399,6 +401,30 @@ Test(config, reads_choices_and_names_the_nearest)
     assert_value_refused("choice = Adam",
                          "must be one of sgd, adam, adamw, rmsprop; did you mean 'adam'?");
     assert_value_refused("choice = lbfgs", "must be one of sgd, adam, adamw, rmsprop");
+}
+
+static void expect_period(const char *assignment, int unit, int count)
+{
+    const struct period period = read_ok(assignment).period;
+    cr_expect(period.unit == unit && period.count == count, "%s", assignment);
+}
+
+Test(config, reads_periods)
+{
+    expect_period("period = 3", PERIOD_EPOCHS, 3);
+    expect_period("period = 1 epoch", PERIOD_EPOCHS, 1);
+    expect_period("period = 2 epochs", PERIOD_EPOCHS, 2);
+    expect_period("period = 500steps", PERIOD_STEPS, 500);
+    expect_period("period = 10\t minute", PERIOD_MINUTES, 10);
+    const char *const wrong[] = {"period = steps",      "period = 3 days", "period = 3 step s",
+                                 "period = 1.5 epochs", "period = + 3",    "period = 3 s",
+                                 "period = 3 stepss"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_value_refused(wrong[i],
+                             "must be a whole number of epochs, steps or minutes, as 500 steps");
+    assert_value_refused("period = 0 steps", "must be at least 1");
+    assert_value_refused("period = -2", "must be at least 1");
+    assert_value_refused("period = 99999999999999999999 steps", "must be at most 2147483647");
 }
 
 Test(config, reads_units)

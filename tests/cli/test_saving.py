@@ -1,0 +1,196 @@
+"""Saving: the run file survives a kill at any moment, and every way in which a save can fail.
+
+The environment variable COLONNADE_FAULTS names the test double of faults.c.
+"""
+import errno
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+h5py = pytest.importorskip("h5py")
+
+from test_train import same_weights, status_of, weights
+
+# A new file that replaces an old one: what a save calls, in this order.
+SAVE = ["open", "fchmod", "write", "fsync", "close", "rename", "open", "fsync", "close"]
+
+
+@pytest.fixture
+def faults(program):
+    path = os.environ.get("COLONNADE_FAULTS")
+    if not path:
+        pytest.skip("COLONNADE_FAULTS names no test double")
+
+    def environment(fault=None, log=None):
+        more = {"LD_PRELOAD": path, "FAULT": fault, "FAULT_LOG": log}
+        return {**program.environment, **{k: str(v) for k, v in more.items() if v is not None}}
+    return environment
+
+
+@pytest.fixture
+def train(program):
+    """Trains small.ini with mid-epoch checkpoints into a file; returns the finished process."""
+    config = program.config()
+
+    def run(output, *arguments, env=None):
+        return subprocess.run(
+            [program.path, "train", config, "--out", output, "--quiet", "--threads", "1",
+             "--set", "train.checkpoint_every=4 steps", *arguments],
+            cwd=program.folder, env=env or program.environment, capture_output=True, text=True,
+            timeout=120)
+    assert run("whole.h5").returncode == 0
+    return run
+
+
+def test_a_save_is_these_calls(program, train, faults):
+    """On which the tests below stand: 12 steps, a checkpoint every 4, and the end."""
+    log = program.folder / "calls"
+    train("a.h5", env=faults(log=log))
+    first = [call for call in SAVE if call != "fchmod"]
+    assert log.read_text().split() == first + 3 * SAVE
+
+
+def check_and_resume(program, train):
+    """What a kill left opens; the run goes on to the bits of the undisturbed one."""
+    path = program.folder / "a.h5"
+    if path.exists():
+        program.run("summary", "a.h5")
+        assert status_of(path) in ("training", "complete")
+    result = train("a.h5", "--resume")
+    assert result.returncode == 0, result.stderr
+    assert same_weights(program.folder / "whole.h5", path)
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_killed_at_every_call_of_a_save_the_run_goes_on_to_the_same_bits(program, train, faults,
+                                                                          moment):
+    for call in range(1, 4 * len(SAVE)):
+        (program.folder / "a.h5").unlink(missing_ok=True)
+        result = train("a.h5", env=faults(f"{call}:{moment}"))
+        assert result.returncode == -signal.SIGKILL, call
+        check_and_resume(program, train)
+
+
+def test_killed_at_random_moments_the_run_goes_on_to_the_same_bits(program, train):
+    draw = random.Random(1)
+    start = time.monotonic()
+    train("a.h5")
+    whole = time.monotonic() - start
+    killed = 0
+    for _ in range(30):
+        (program.folder / "a.h5").unlink(missing_ok=True)
+        process = program.start("train", "small.ini", "--out", "a.h5", "--quiet", "--threads", "1",
+                                "--set", "train.checkpoint_every=1 step")
+        time.sleep(draw.uniform(0.1, 0.9) * whole)
+        process.kill()
+        killed += process.wait() == -signal.SIGKILL
+        process.communicate()
+        check_and_resume(program, train)
+    assert killed >= 10
+
+
+@pytest.mark.parametrize("call", range(9, 17))
+@pytest.mark.parametrize("reason", [errno.EIO, errno.ENOSPC])
+def test_where_a_save_fails_training_goes_on_and_says_so(program, train, faults, call, reason):
+    """The second save of four."""
+    result = train("a.h5", env=faults(f"{call}:{reason}"))
+    assert result.returncode == 0
+    [line] = [line for line in result.stderr.splitlines() if "training goes on" in line]
+    assert line.startswith("a.h5: ") and os.strerror(reason) in line
+    assert status_of(program.folder / "a.h5") == "complete"
+    assert same_weights(program.folder / "whole.h5", program.folder / "a.h5")
+    assert [path.name for path in program.folder.glob(".a.h5*")] == []
+
+
+@pytest.mark.parametrize("call", range(27, 33))
+def test_where_the_last_save_fails_the_last_good_file_stays(program, train, faults, call):
+    result = train("a.h5", env=faults(f"{call}:{errno.ENOSPC}"))
+    assert result.returncode == 1
+    assert "a.h5: " in result.stderr and os.strerror(errno.ENOSPC) in result.stderr
+    assert status_of(program.folder / "a.h5") == "training"
+    with h5py.File(program.folder / "a.h5") as file:
+        assert file["optimizer"].attrs["step"] == 12
+    check_and_resume(program, train)
+
+
+def test_a_limit_on_file_sizes_is_an_error_and_no_death(program, train):
+    size = (program.folder / "whole.h5").stat().st_size
+    shutil.copy(program.folder / "whole.h5", program.folder / "a.h5")
+    result = subprocess.run([program.path, "train", "small.ini", "--out", "a.h5", "--quiet"],
+                            cwd=program.folder, env=program.environment, capture_output=True,
+                            text=True, preexec_fn=lambda: resource.setrlimit(
+                                resource.RLIMIT_FSIZE, (size // 2, size // 2)))
+    assert result.returncode == 1
+    assert os.strerror(errno.EFBIG) in result.stderr
+    assert same_weights(program.folder / "whole.h5", program.folder / "a.h5")
+
+
+@pytest.fixture
+def disk(program):
+    """mount(options): a file system in memory at the folder disk."""
+    folder = program.folder / "disk"
+    folder.mkdir()
+
+    def mount(options):
+        result = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)],
+                                capture_output=True, text=True)
+        if result.returncode:
+            pytest.skip(f"no file system can be mounted here: {result.stderr.strip()}")
+        return folder
+    yield mount
+    subprocess.run(["umount", str(folder)], capture_output=True)
+
+
+def test_a_full_disk_is_an_error_and_the_last_good_file_stays(program, train, disk):
+    size = (program.folder / "whole.h5").stat().st_size
+    folder = disk(f"size={size + size // 2}")
+    assert train("disk/a.h5", "--set", "train.max_steps=4").returncode == 1  # the second save
+    good = weights(folder / "a.h5")
+    result = train("disk/a.h5", "--resume")
+    assert result.returncode == 1
+    assert "disk/a.h5: cannot write" in result.stderr
+    assert os.strerror(errno.ENOSPC) in result.stderr
+    assert weights(folder / "a.h5").keys() == good.keys()
+    assert [path.name for path in folder.iterdir()] == ["a.h5"]
+
+
+def test_a_read_only_disk_is_told_before_training(program, train, disk):
+    folder = disk("size=10m")
+    shutil.copy(program.folder / "whole.h5", folder / "a.h5")
+    subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
+    result = train("disk/a.h5")
+    assert result.returncode == 1
+    assert "disk" in result.stderr and os.strerror(errno.EROFS) in result.stderr
+    assert same_weights(program.folder / "whole.h5", folder / "a.h5")
+
+
+def test_a_folder_that_vanishes_is_made_again(program):
+    config = program.config(output="runs/a.h5")
+    process = program.start("train", config, "--set", "train.epochs=400",
+                            "--set", "train.checkpoint_every=1 step")
+    path = program.folder / "runs" / "a.h5"
+    deadline = time.monotonic() + 30
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    shutil.rmtree(program.folder / "runs", ignore_errors=True)
+    while not path.exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    process.communicate()
+    assert process.returncode == 130
+    assert status_of(path) == "interrupted"
+
+
+def test_a_reader_holds_up_no_save_and_keeps_what_it_has_opened(program, train):
+    shutil.copy(program.folder / "whole.h5", program.folder / "a.h5")
+    with h5py.File(program.folder / "a.h5") as file:
+        before = file["state_dict/fc1.bias"][()]
+        assert train("a.h5", "--set", "run.seed=5").returncode == 0
+        assert (file["state_dict/fc1.bias"][()] == before).all()
+    assert (weights(program.folder / "a.h5")["fc1.bias"] != before).any()
