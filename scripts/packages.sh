@@ -4,6 +4,8 @@
 
 build_packages=(gcc libc6-dev meson ninja-build pkg-config python3 libopenblas-openmp-dev libhdf5-dev
     libinih-dev zlib1g-dev libjson-c-dev librandom123-dev libjs-chart.js)
+# For export --format onnx: the program is built without it where a release has not got these.
+onnx_packages=(libprotobuf-c-dev protobuf-c-compiler libonnx-dev)
 quickstart_packages=("${build_packages[@]}" dataset-fashion-mnist)
 test_packages=("${quickstart_packages[@]}" libcriterion-dev python3-pytest python3-numpy
     python3-h5py python3-torch chromium curl wget)
@@ -37,6 +39,11 @@ install_missing() { # PACKAGE...
     as_root apt-get --quiet update </dev/null || echo "apt-get update failed; going on" >&2
     as_root env DEBIAN_FRONTEND=noninteractive apt-get --quiet --yes --no-install-recommends \
         -o DPkg::Lock::Timeout=300 install "${missing[@]}" </dev/null
+}
+
+# The same for what nothing else depends on.
+install_if_offered() { # PACKAGE...
+    install_missing "$@" || echo "Going on without $*" >&2
 }
 
 # Makes build/ what the arguments (Meson's options) say, whatever state it is in.

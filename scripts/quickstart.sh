@@ -11,6 +11,7 @@ run=runs/lenet5-fashion.h5
 report=runs/lenet5-fashion.html
 
 install_missing "${quickstart_packages[@]}"
+install_if_offered "${onnx_packages[@]}"
 configure_build --buildtype=release
 ninja -C build --quiet colonnade
 build/colonnade train "$config" --set "run.output=$run"

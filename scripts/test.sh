@@ -7,6 +7,7 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 source scripts/packages.sh
 
 install_missing "${test_packages[@]}"
+install_if_offered "${onnx_packages[@]}" python3-onnx
 configure_build -Dtests=enabled "$@"
 ninja -C build
 status=0

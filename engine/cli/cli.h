@@ -18,7 +18,7 @@ struct options {
     size_t operand_count;
     const char *const *sets; /* "SECTION.KEY=VALUE" each */
     size_t set_count;
-    const char *out;
+    const char *out, *format;
     int threads, batch;
     double seconds;
     bool resume, quiet, json, inference;
@@ -31,6 +31,7 @@ enum colonnade_status verb_eval(const struct options *options, struct colonnade_
 enum colonnade_status verb_summary(const struct options *options, struct colonnade_error *error);
 enum colonnade_status verb_bench(const struct options *options, struct colonnade_error *error);
 enum colonnade_status verb_report(const struct options *options, struct colonnade_error *error);
+enum colonnade_status verb_export(const struct options *options, struct colonnade_error *error);
 enum colonnade_status verb_verify(const struct options *options, struct colonnade_error *error);
 enum colonnade_status verb_doctor(const struct options *options, struct colonnade_error *error);
 

@@ -23,9 +23,10 @@ enum option_flag {
     OPTION_QUIET = 1 << 7,
     OPTION_JSON = 1 << 8,
     OPTION_HELP = 1 << 9,
+    OPTION_FORMAT = 1 << 10,
 };
 
-enum { OPTION_COUNT = 10, THREADS_MOST = 1024, BATCH_MOST = 1 << 20, SECONDS_MOST = 86400 };
+enum { OPTION_COUNT = 11, THREADS_MOST = 1024, BATCH_MOST = 1 << 20, SECONDS_MOST = 86400 };
 
 struct option_row {
     enum option_flag flag;
@@ -37,6 +38,7 @@ struct option_row {
 static const struct option_row option_rows[OPTION_COUNT] = {
     {OPTION_SET, "set", "SECTION.KEY=VALUE", 0, "overrides a key of the config; may be repeated"},
     {OPTION_OUT, "out", "FILE", 'o', "where the result is written"},
+    {OPTION_FORMAT, "format", "FORMAT", 0, "what is written: onnx or npz"},
     {OPTION_RESUME, "resume", NULL, 0, "goes on from the run file, or starts where there is none"},
     {OPTION_THREADS, "threads", "N", 0, "threads to run on (default: all cores)"},
     {OPTION_BATCH, "batch", "N", 0, "images a mini-batch (default: the config's)"},
@@ -78,6 +80,11 @@ static const struct verb verbs[] = {
     {"report", "RUN", "writes one self-contained HTML page of a run",
      "Without -o the page is the run file's name with .html in place of .h5.\n", OPTION_OUT, 1, 1,
      verb_report},
+    {"export", "RUN", "writes the run's network for other programs",
+     "onnx is a model for ONNX Runtime and others; its input is pixels from 0 to 255.\n"
+     "npz is NumPy's: every weight under its name, and the classes, means and deviations.\n"
+     "docs/export.md tells how each is used. A file that is no earlier export is never replaced.\n",
+     OPTION_FORMAT | OPTION_OUT, 1, 1, verb_export},
     {"verify", "RUN", "recomputes the outputs that the run file holds for its sample inputs", NULL,
      0, 1, 1, verb_verify},
     {"doctor", "", "shows what this machine gives, and what would slow a run", NULL, 0, 0, 0,
@@ -188,6 +195,9 @@ static enum colonnade_status take_option(struct options *options, const struct v
         options->out = argument;
         if (*argument == '\0')
             RAISE(COLONNADE_USAGE, "colonnade %s: --out names no file", verb->name);
+        break;
+    case OPTION_FORMAT:
+        options->format = argument;
         break;
     case OPTION_THREADS:
         TRY(parse_number(verb, row, argument, THREADS_MOST, &options->threads, NULL, error));

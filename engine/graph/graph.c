@@ -177,6 +177,7 @@ static enum colonnade_status draft_inputs(struct draft *draft, int index, int ab
             TRY(unknown_input(draft, node, settings.inputs.items[i], error));
             goto out;
         }
+        node->written[i] = source;
         node->inputs[i] = draft->output_of[source];
     }
     node->input_count = count;
@@ -402,8 +403,10 @@ static void adopt_nodes(struct graph *graph, struct draft *draft, const int *ord
         struct node *node = &graph->nodes[i];
         *node = draft->nodes[order[i]];
         node->owner = place[node->owner];
-        for (int j = 0; j < node->input_count; j++)
+        for (int j = 0; j < node->input_count; j++) {
             node->inputs[j] = place[node->inputs[j]];
+            node->written[j] = place[node->written[j]];
+        }
     }
     memset(draft->nodes, 0, (size_t)draft->count * sizeof *draft->nodes);
     graph->output = place[output];

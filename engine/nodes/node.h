@@ -59,10 +59,11 @@ struct node {
     int line;  /* of its section; 0 where it has none */
     int owner; /* the declared node that it belongs to: itself, or the one it was made for */
     int inputs[NODE_INPUTS];
-    int input_count;
-    struct shape in, out;  /* of the first input; of the output */
-    int moved;             /* maxima that it is taken after, though written before them */
-    struct shape declared; /* of the output where it was written */
+    int written[NODE_INPUTS]; /* of a declared node: those whose outputs it takes where written */
+    int input_count;          /* of either */
+    struct shape in, out;     /* of the first input; of the output */
+    int moved;                /* maxima that it is taken after, though written before them */
+    struct shape declared;    /* of the output where it was written */
     enum layout in_layout, out_layout;       /* how images lie in memory */
     const struct node *sources[NODE_INPUTS]; /* the nodes behind `inputs` */
     void *settings;                          /* of type->settings_size bytes */
