@@ -91,7 +91,7 @@ static enum colonnade_status add_layer(struct network *network, int index,
 {
     enum colonnade_status status = COLONNADE_OK;
     const struct graph *graph = network->run->graph;
-    const struct model *model = network->run->model;
+    const struct model *model = run_weights(network->run);
     const struct node *node = &graph->nodes[index];
     struct layer *layer = &network->layers[network->count];
     network->layer_of[index] = network->count++;

@@ -18,6 +18,17 @@ def test_weights_are_those_of_the_state_dict(exporter, network):
         numpy.testing.assert_array_equal(arrays[name], values, err_msg=name)
 
 
+def test_averaged_weights_are_exported_where_they_are_what_is_scored(exporter):
+    run = exporter.folder / "average.h5"
+    exporter.train("lenet")
+    exporter.colonnade("train", "lenet.ini", "--set", "train.ema=0.5", "--out", run, "-q")
+    exporter.colonnade("export", run, "--format", "npz", "-o", "average.npz")
+    values = numpy.load(exporter.folder / "average.npz")["conv1.weight"]
+    with h5py.File(run) as stored:
+        assert (values == stored["state_dict/conv1.weight"][()]).all()
+        assert (values != stored["optimizer/parameters/conv1.weight"][()]).any()
+
+
 def test_what_is_needed_to_use_the_weights_is_there(exporter):
     run, file = exporter.export("windows", "npz")
     arrays = numpy.load(file)
