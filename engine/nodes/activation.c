@@ -92,6 +92,7 @@ static bool monotone(const struct node *node)
 static const struct node_example examples[] = {
     {{3, 5, 4}, "", 1},
     {{17, 1, 1}, "", 1},
+    {{9, 10, 7}, "", 1}, /* more than one segment */
     {{0}, NULL, 0},
 };
 
@@ -129,11 +130,15 @@ static const struct key elu_keys[] = {
 
 static const struct node_example leaky_examples[] = {
     {{3, 5, 4}, "slope = 0.2", 1},
+    {{9, 4, 3}, "", 1},
+    {{5, 3, 3}, "slope = 0", 1},
     {{0}, NULL, 0},
 };
 
 static const struct node_example elu_examples[] = {
     {{3, 5, 4}, "alpha = 0.7", 1},
+    {{9, 4, 3}, "alpha = 1.5", 1},
+    {{5, 3, 3}, "", 1},
     {{0}, NULL, 0},
 };
 

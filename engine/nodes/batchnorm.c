@@ -178,7 +178,9 @@ static void backward(const struct node *node, const struct tile *tile)
 
 static const struct node_example examples[] = {
     {{5, 4, 3}, "", 1},
-    {{18, 3, 2}, "momentum = 0.3\neps = 1e-3", 1},
+    {{18, 3, 2}, "momentum = 0.3\neps = 0.1", 1},
+    {{3, 9, 8}, "eps = 0.5", 1},   /* a plane longer than a row of its view */
+    {{600, 1, 2}, "eps = 0.5", 1}, /* more channels than a view takes */
     {{0}, NULL, 0},
 };
 

@@ -120,16 +120,41 @@ static void backward_weights(const struct node *node, const struct tile *tile, i
 }
 
 static const struct node_example examples[] = {
+    /* few channels: taps first */
     {{3, 7, 6}, "filters = 5\nkernel = 3\npadding = same\nactivation = relu", 1},
-    {{1, 8, 8}, "filters = 6\nkernel = 5\npadding = 2", 1},
+    {{1, 8, 8}, "filters = 6\nkernel = 5\npadding = 2\nactivation = relu6", 1},
     {{2, 9, 7}, "filters = 16\nkernel = 3x2\nstride = 2x1\npadding = same", 1},
+    {{4, 9, 10}, "filters = 9\nkernel = 3\nstride = 2\npadding = 0, 2, 1, 1\nactivation = elu", 1},
+    {{5, 8, 9}, "filters = 3\nkernel = 2x3\nstride = 3x1\ndilation = 1x2\nbias = false", 1},
+    {{6, 7, 8}, "filters = 10\nkernel = 3\ndilation = 2x1\npadding = 2\nactivation = silu", 1},
+    {{2, 24, 50}, "filters = 24\nkernel = 3\npadding = 1", 1}, /* parts of an image */
+    {{3, 10, 60}, "filters = 10\nkernel = 3x2\nstride = 2", 1},
+    /* pixels first */
     {{9, 6, 7}, "filters = 7\nkernel = 3\nstride = 2\npadding = same_lower\nbias = false", 1},
-    {{12, 5, 5}, "filters = 4\nkernel = 1\nactivation = tanh", 1},
-    {{12, 5, 5}, "filters = 4\nkernel = 1\nstride = 2", 1},
     {{16, 9, 9}, "filters = 6\nkernel = 3\nstride = 3\npadding = 1, 0, 2, 1\ndilation = 2", 1},
-    {{12, 6, 6}, "filters = 8\nkernel = 3\npadding = 1\ngroups = 4", 1},
+    {{8, 5, 6}, "filters = 11\nkernel = 2x4\npadding = same\nactivation = leaky_relu", 1},
+    {{17, 20, 19}, "filters = 8\nkernel = 3\npadding = 1\nactivation = gelu", 1}, /* tiles */
+    {{12, 6, 6}, "filters = 8\nkernel = 3\npadding = 1\ngroups = 4\nactivation = hardswish", 1},
+    {{6, 6, 5}, "filters = 4\nkernel = 3x2\ngroups = 2\npadding = 1", 1},
+    {{256, 3, 3}, "filters = 256\nkernel = 3\npadding = 1\nbias = false", 1}, /* kernel rows */
+    {{260, 4, 3}, "filters = 5\nkernel = 2x3\nstride = 2x1\npadding = 1", 1},
+    /* pointwise, or nearly */
+    {{12, 5, 5}, "filters = 4\nkernel = 1\nactivation = tanh", 1},
+    {{3, 5, 4}, "filters = 6\nkernel = 1\nactivation = sigmoid", 1},
+    {{12, 5, 5}, "filters = 4\nkernel = 1\nstride = 2", 1},
+    {{12, 5, 4}, "filters = 6\nkernel = 1\npadding = 0, 1, 0, 0", 1},
+    {{12, 5, 4}, "filters = 6\nkernel = 1\ngroups = 2", 1},
+    /* depthwise: fewer channels than a vector has lanes, as many, more; vectors that overlap */
+    {{3, 6, 5}, "filters = 3\nkernel = 3\npadding = 1\ngroups = 3", 1},
     {{10, 6, 5}, "filters = 10\nkernel = 3\nstride = 2\npadding = same\ngroups = 10", 1},
-    {{256, 3, 3}, "filters = 256\nkernel = 3\npadding = 1\nbias = false", 1},
+    {{16, 7, 9}, "filters = 16\nkernel = 3x5\npadding = 1, 2, 1, 2\ngroups = 16", 1},
+    {{19, 9, 12},
+     "filters = 19\nkernel = 3\nstride = 2x3\ndilation = 2\npadding = 2\ngroups = 19",
+     1},
+    {{33, 14, 13}, "filters = 33\nkernel = 9x7\npadding = same\ngroups = 33", 1},
+    {{8, 5, 4},
+     "filters = 8\nkernel = 3x2\nstride = 1x2\ndilation = 2x3\npadding = 3\ngroups = 8",
+     1},
     {{0}, NULL, 0},
 };
 

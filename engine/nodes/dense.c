@@ -128,6 +128,13 @@ static const struct node_example examples[] = {
     {{5, 3, 4}, "units = 7", 1},
     {{13, 1, 1}, "units = 1\nbias = false\nactivation = sigmoid", 1},
     {{3, 10, 10}, "units = 6\nactivation = leaky_relu", 1},
+    {{9, 3, 4}, "units = 5\nactivation = relu", 1},
+    {{7, 3, 3}, "units = classes\nactivation = relu6", 1},
+    {{6, 4, 4}, "units = 4\nactivation = elu", 1},
+    {{8, 1, 1}, "units = 17\nactivation = tanh", 1},
+    {{4, 2, 3}, "units = 9\nactivation = gelu", 1},
+    {{5, 3, 3}, "units = 8\nactivation = silu", 1},
+    {{3, 3, 4}, "units = 6\nactivation = hardswish", 1},
     {{0}, NULL, 0},
 };
 

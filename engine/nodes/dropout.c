@@ -53,9 +53,9 @@ static void backward(const struct node *node, const struct tile *tile)
 }
 
 static const struct node_example examples[] = {
-    {{6, 5, 3}, "rate = 0.4", 1},
-    {{19, 1, 1}, "rate = 0.25", 1},
-    {{0}, NULL, 0},
+    {{6, 5, 3}, "rate = 0.4", 1}, {{19, 1, 1}, "rate = 0.25", 1},
+    {{9, 6, 7}, "", 1}, /* more values than are drawn at a time */
+    {{5, 2, 2}, "rate = 0", 1},   {{0}, NULL, 0},
 };
 
 const struct node_type node_dropout = {

@@ -51,6 +51,7 @@ static void backward(const struct node *node, const struct tile *tile)
 
 static const struct node_example examples[] = {
     {{3, 4, 5}, "", 1},
+    {{9, 4, 5}, "", 1},
     {{11, 1, 1}, "", 1},
     {{0}, NULL, 0},
 };

@@ -188,9 +188,9 @@ static void backward_concat(const struct node *node, const struct tile *tile)
 }
 
 static const struct node_example examples[] = {
-    {{4, 3, 5}, "", 2},
-    {{7, 1, 1}, "", 3},
-    {{0}, NULL, 0},
+    {{4, 3, 5}, "", 2},                     /* planes, and a second input that lies by pixels */
+    {{6, 2, 3}, "", 4}, {{9, 4, 3}, "", 3}, /* both by pixels */
+    {{7, 1, 1}, "", 3}, {{0}, NULL, 0},
 };
 
 const struct node_type node_add = {
@@ -211,6 +211,7 @@ const struct node_type node_concat = {
     .inputs_least = 2,
     .inputs_most = NODE_INPUTS,
     .examples = examples,
+    .takes_unequal = true,
     .build = build_concat,
     .plan = plan_concat,
     .forward = forward_concat,

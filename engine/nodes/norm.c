@@ -189,19 +189,29 @@ static void backward_lrn(const struct node *node, const struct tile *tile)
 
 static const struct node_example group_examples[] = {
     {{6, 4, 3}, "groups = 2", 1},
-    {{5, 3, 3}, "groups = 1\neps = 1e-3", 1},
+    {{5, 3, 3}, "groups = 1\neps = 0.1", 1},
+    {{12, 3, 2}, "groups = 4\neps = 0.5", 1}, /* by pixels */
+    {{64, 2, 3}, "", 1},
+    {{3, 9, 8}, "groups = 3", 1},
+    {{600, 1, 1}, "groups = 2", 1}, /* a group of two views and one of several groups */
     {{0}, NULL, 0},
 };
 
 static const struct node_example layer_examples[] = {
     {{7, 3, 4}, "", 1},
-    {{19, 1, 1}, "eps = 1e-3", 1},
+    {{19, 1, 1}, "eps = 0.1", 1},
+    {{9, 4, 3}, "eps = 0.5", 1},
+    {{2, 24, 23}, "eps = 0.5", 1}, /* more pixels than a view takes */
+    {{600, 1, 2}, "", 1},          /* more channels */
     {{0}, NULL, 0},
 };
 
 static const struct node_example lrn_examples[] = {
     {{7, 3, 4}, "size = 3\nalpha = 0.5", 1},
-    {{6, 2, 2}, "size = 4\nalpha = 0.1\nbeta = 0.5\nk = 2", 1},
+    {{6, 2, 2}, "size = 4\nalpha = 0.8\nbeta = 0.5\nk = 2", 1},
+    {{11, 3, 2}, "alpha = 2\nk = 0.7", 1},
+    {{9, 5, 4}, "size = 20\nalpha = 6\nbeta = 1.25", 1}, /* wider than there are channels */
+    {{600, 1, 1}, "size = 7\nalpha = 3", 1},             /* more channels than a block */
     {{0}, NULL, 0},
 };
 

@@ -119,16 +119,28 @@ static void average_backward(const struct node *node, const struct tile *tile)
                                         tile->accumulate[0], tile->dx[0]);
 }
 
+/* Planes and pixels, squares of 2x2 and 3x3 that have passes of their own, and others; inputs of
+ * which 4, 8, 16 and more, or fewer, are taken at a time. */
 static const struct node_example window_examples[] = {
     {{3, 6, 6}, "kernel = 2", 1},
+    {{1, 6, 35}, "kernel = 2\nstride = 2", 1},
+    {{9, 6, 5}, "kernel = 2\npadding = 1, 0, 1, 1", 1},
     {{16, 7, 6}, "kernel = 3\nstride = 2\npadding = 1", 1},
+    {{2, 11, 20}, "kernel = 3\nstride = 2\npadding = 0, 1, 1, 0", 1},
+    {{17, 8, 9}, "kernel = 3\nstride = 2", 1},
     {{5, 7, 8}, "kernel = 3x2\nstride = 1x2\npadding = same", 1},
+    {{10, 8, 7}, "kernel = 2x3\nstride = 2x3\npadding = same_lower", 1},
     {{4, 7, 7}, "kernel = 2\nstride = 2\nceil = true", 1},
+    {{8, 8, 8}, "kernel = 3\nstride = 2\npadding = 1\nceil = true", 1}, /* overlapping */
+    {{9, 9, 7}, "kernel = 5x4\nstride = 1\npadding = 2x1", 1},          /* many windows a pixel */
+    {{3, 8, 10}, "kernel = 4\nstride = 3\nceil = true", 1},
+    {{20, 5, 7}, "kernel = 2\nstride = 3", 1}, /* some pixels in no window */
     {{0}, NULL, 0},
 };
 
 static const struct node_example global_examples[] = {
     {{7, 5, 4}, "", 1},
+    {{19, 5, 4}, "", 1},
     {{0}, NULL, 0},
 };
 

@@ -54,6 +54,9 @@ static void backward(const struct node *node, const struct tile *tile)
 static const struct node_example examples[] = {
     {{3, 5, 4}, "", 1},
     {{18, 2, 3}, "shared = false", 1},
+    {{5, 4, 3}, "shared = false\ninit = 0.1", 1},
+    {{9, 10, 7}, "", 1},
+    {{600, 1, 1}, "shared = false", 1}, /* more channels than a segment */
     {{0}, NULL, 0},
 };
 

@@ -19,8 +19,8 @@ static void backward(const struct node *node, const struct tile *tile)
 }
 
 static const struct node_example examples[] = {
-    {{5, 3, 2}, "", 1},
-    {{17, 1, 1}, "", 1},
+    {{5, 3, 2}, "", 1}, {{17, 1, 1}, "", 1},
+    {{9, 3, 2}, "", 1}, {{2, 24, 23}, "", 1}, /* more pixels than a segment */
     {{0}, NULL, 0},
 };
 

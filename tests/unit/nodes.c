@@ -1,14 +1,18 @@
 /* Gradient checks of every row of the node table, on the examples that the row gives: a new node
  * type is tested here unasked. Each node runs alone, on two tiles of a mini-batch, so that what is
  * reduced or accumulated over tiles is checked too. The loss is sum(y * dy) in double; its central
- * difference with step H stands against the backward pass.
+ * differences stand against the backward pass, one by one for some values, and for all together
+ * along random signs. Whatever a pass has to write is NaN before it.
  *
- * Tolerance. The forward pass has float rounding: the loss, a sum of up to a few thousand terms of
- * size 1, is off by about 1e-6, which the difference divides by 2 H = 0.02; curvature adds H^2 / 6
- * times a third derivative of order 1 (with the weights of a few hundred terms). TOLERANCE allows
- * for both. No value lies within H of a kink: inputs and parameters are multiples of GRID, inputs
- * half a step beside, so that x and x + bias keep away from 0 (and 6, and +-3); the inputs of a
- * maximum are all different by more than 2 H.
+ * Tolerance of a single value. The forward pass has float rounding: the loss, a sum of up to a few
+ * thousand terms of size 1, is off by about 1e-6, which the difference divides by 2 H = 0.02;
+ * curvature adds H^2 / 6 times a third derivative of order 1 (with the weights of a few hundred
+ * terms). TOLERANCE allows for both. That of all together: see check_together().
+ *
+ * No value lies within H of a kink: inputs and parameters are multiples of GRID, inputs half a step
+ * beside, so that x and x + bias keep away from 0 (and 6, and +-3); the inputs of a maximum are all
+ * different by more than 2 H. Every fourth input of an activation is eight times as large, so that
+ * it lies on all sides of its kinks.
  */
 #include "engine/data/dataset.h"
 #include "engine/graph/graph.h"
@@ -20,7 +24,7 @@
 #include <string.h>
 
 static const double H = 0.01, TOLERANCE = 4e-3, GRID = 0.05;
-enum { IMAGES = 3, FIRST_TILE = 2, CLASSES = 3, MOST_CHECKED = 40 };
+enum { IMAGES = 3, FIRST_TILE = 2, CLASSES = 3, MOST_CHECKED = 12, DIRECTIONS = 2 };
 
 struct trial {
     const struct graph *graph;
@@ -37,22 +41,36 @@ struct trial {
     bool accumulate_dx, no_dx;
 };
 
+/* Writes the example as a config. The node takes its inputs from [s0], [s1], ..., of which every
+ * second one is a convolution: its output is channels-last, whatever its input is. */
+static void write_config(const struct node_type *type, const struct node_example *example,
+                         char *text, size_t size)
+{
+    int inputs = example->inputs > 0 ? example->inputs : 1;
+    size_t used = 0;
+    for (int i = 0; i < inputs; i++) {
+        int more = type->takes_unequal ? i : 0;
+        const char *source = i % 2 == 0 && more == 0 ? "prelu" : "conv";
+        used += (size_t)snprintf(text + used, size - used, "[s%d]\ntype = %s\n", i, source);
+        if (strcmp(source, "conv") == 0)
+            used += (size_t)snprintf(text + used, size - used, "kernel = 1\nfilters = %d\n",
+                                     example->in.c + more);
+        used += (size_t)snprintf(text + used, size - used, "inputs = input\n");
+    }
+    used += (size_t)snprintf(text + used, size - used, "[node]\ntype = %s\n%s\ninputs = s0",
+                             type->name, example->keys);
+    for (int i = 1; i < inputs; i++)
+        used += (size_t)snprintf(text + used, size - used, ", s%d", i);
+    snprintf(text + used, size - used, "\n[last]\ntype = dense\nunits = classes\n");
+}
+
 static struct graph *make_graph(const struct node_type *type, const struct node_example *example)
 {
     char text[2048];
-    int inputs = example->inputs > 0 ? example->inputs : 1;
-    size_t used = 0;
-    for (int i = 0; i < inputs; i++)
-        used += (size_t)snprintf(text + used, sizeof text - used,
-                                 "[s%d]\ntype = prelu\ninputs = input\n", i);
-    used += (size_t)snprintf(text + used, sizeof text - used, "[node]\ntype = %s\n%s\ninputs = s0",
-                             type->name, example->keys);
-    for (int i = 1; i < inputs; i++)
-        used += (size_t)snprintf(text + used, sizeof text - used, ", s%d", i);
-    snprintf(text + used, sizeof text - used, "\n[last]\ntype = dense\nunits = classes\n");
     struct colonnade_error error;
     struct config *config;
     struct graph *graph;
+    write_config(type, example, text, sizeof text);
     cr_assert_eq(config_parse(&config, "example", text, &error), COLONNADE_OK, "%s", error.message);
     cr_assert_eq(graph_create(&graph, config, example->in, CLASSES, &error), COLONNADE_OK, "%s",
                  error.message);
@@ -60,10 +78,17 @@ static struct graph *make_graph(const struct node_type *type, const struct node_
     return graph;
 }
 
+static void fill_value(float *x, size_t n, float value)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = value;
+}
+
 static struct tile tile_of(struct trial *t, int first, int n)
 {
     const struct node *node = t->node;
     size_t out = shape_size(node->out);
+    fill_value(t->scratch, t->wants->scratch, NAN);
     struct tile tile = {
         .kernels = t->kernels,
         .first = first,
@@ -108,6 +133,9 @@ static void reduce(struct trial *t, bool backward)
 
 static double loss(struct trial *t)
 {
+    fill_value(t->y, IMAGES * shape_size(t->node->out), NAN);
+    fill_value(t->state, t->wants->state, NAN);
+    memset(t->saved, 0xff, IMAGES * t->wants->saved);
     if (t->wants->prepares) {
         struct tile all = tile_of(t, 0, IMAGES);
         t->node->type->prepare(t->node, &all);
@@ -127,6 +155,8 @@ static double loss(struct trial *t)
 
 static void backward(struct trial *t)
 {
+    for (int i = 0; i < t->node->input_count && !t->accumulate_dx; i++)
+        fill_value(t->dx[i], IMAGES * shape_size(t->node->sources[i]->out), NAN);
     if (t->node->type->backward_reduce)
         reduce(t, true);
     for (int first = 0; first < IMAGES; first += FIRST_TILE) {
@@ -155,9 +185,61 @@ static void check(struct trial *t, const char *what, float *values, const float 
         values[i] = kept;
         double want = (above - below) / ((double)up - (double)down);
         cr_assert(fabs((double)gradient[i] - want) <= TOLERANCE * scale,
-                  "%s (%s): %s[%zu]: backward says %.6g, the difference quotient %.6g",
-                  t->node->name, t->node->type->name, what, i, (double)gradient[i], want);
+                  "%s (%s, %s): %s[%zu]: backward says %.6g, the difference quotient %.6g",
+                  t->node->name, t->node->type->name, t->kernels->isa, what, i, (double)gradient[i],
+                  want);
     }
+}
+
+/* What the loss's difference is more than `gradient` says where every value goes `step` up or down
+ * by its sign in `signs`, a step. */
+static double excess(struct trial *t, float *values, const float *kept, const float *signs,
+                     const float *gradient, size_t count, double step)
+{
+    double difference = 0.0, want = 0.0;
+    for (int side = 1; side >= -1; side -= 2) {
+        for (size_t i = 0; i < count; i++) {
+            values[i] = kept[i] + (float)(side * step) * signs[i];
+            want += side * ((double)values[i] - (double)kept[i]) * (double)gradient[i];
+        }
+        difference += side * loss(t);
+    }
+    return (difference - want) / (2.0 * step);
+}
+
+/* All values at once, each up or down at random, so that a wrong entry anywhere is seen.
+ *
+ * Tolerance. A y of up to 2304 terms (a convolution's) is off by the root of that, 48, in float
+ * roundings: SPREAD. The loss is then off by SPREAD times the root of sum (y dy)^2, and the sum
+ * over the gradient in the same way. Of the curvature (H^2) two steps, H and H / 2, take out all
+ * but a term in H^4, a small part of what they differ by. An error of `gradient` itself is in both
+ * steps alike and widens nothing. */
+static void check_together(struct trial *t, const char *what, float *values, const float *gradient,
+                           size_t count)
+{
+    static const double SPREAD = 48 * 0x1p-24, REST = 0.05;
+    float *kept = guarded_floats(count), *signs = guarded_floats(count);
+    double squares = 0.0, magnitude = 0.0;
+    memcpy(kept, values, count * sizeof *kept);
+    for (size_t i = 0; i < IMAGES * shape_size(t->node->out); i++)
+        squares += pow((double)t->y[i] * (double)t->dy[i], 2);
+    for (size_t i = 0; i < count; i++)
+        magnitude += pow((double)gradient[i], 2);
+    for (uint32_t direction = 0; direction < DIRECTIONS; direction++) {
+        fill_random(signs, count, 41u + direction);
+        for (size_t i = 0; i < count; i++)
+            signs[i] = signs[i] < 0.0f ? -1.0f : 1.0f;
+        double whole = excess(t, values, kept, signs, gradient, count, H);
+        double half = excess(t, values, kept, signs, gradient, count, H / 2.0);
+        double error = (4.0 * half - whole) / 3.0;
+        double allowed = SPREAD * (sqrt(squares) / H + sqrt(magnitude)) + REST * fabs(half - whole);
+        memcpy(values, kept, count * sizeof *kept);
+        cr_assert(fabs(error) <= allowed,
+                  "%s (%s, %s): %s, all together: backward is off by %.3g, more than %.3g",
+                  t->node->name, t->node->type->name, t->kernels->isa, what, error, allowed);
+    }
+    guarded_free(kept);
+    guarded_free(signs);
 }
 
 /* Multiples of GRID, `beside` them. */
@@ -180,6 +262,8 @@ static void fill(struct trial *t)
     const struct node *node = t->node;
     for (int i = 0; i < node->input_count; i++)
         fill_grid(t->x[i], IMAGES * shape_size(node->sources[i]->out), 11u + (uint32_t)i, GRID / 2);
+    for (size_t i = 0; node->type->monotone && i < IMAGES * shape_size(node->in); i += 4)
+        t->x[0][i] = 8.0f * (t->x[0][i] - (float)GRID / 2) + (float)GRID / 2;
     if (node->type->takes_maximum)
         fill_distinct(t->x[0], IMAGES * shape_size(node->in));
     fill_random(t->dy, IMAGES * shape_size(node->out), 29u);
@@ -203,7 +287,16 @@ static void check_dx(struct trial *t, int input)
     float *before = guarded_floats(count);
     memcpy(before, t->dx[input], count * sizeof *before);
     check(t, what, t->x[input], before, count);
+    check_together(t, what, t->x[input], before, count);
     guarded_free(before);
+}
+
+static void check_parameter(struct trial *t, const struct parameter *parameter)
+{
+    float *values = t->model->parameters + parameter->offset;
+    const float *gradient = t->gradients + parameter->offset;
+    check(t, parameter->suffix, values, gradient, parameter->count);
+    check_together(t, parameter->suffix, values, gradient, parameter->count);
 }
 
 static void check_accumulation(struct trial *t)
@@ -278,8 +371,7 @@ static void check_node(const struct graph *graph, const struct node *node,
         check_dx(&t, i);
     for (int i = 0; i < node->parameter_count; i++)
         if (node->parameters[i].trainable)
-            check(&t, node->parameters[i].suffix, t.model->parameters + node->parameters[i].offset,
-                  t.gradients + node->parameters[i].offset, node->parameters[i].count);
+            check_parameter(&t, &node->parameters[i]);
     check_accumulation(&t);
     if (!wants.needs_dx)
         check_without_dx(&t);
@@ -311,6 +403,104 @@ Test(nodes, every_row_has_examples_and_help)
     }
 }
 
+/* Keys that change nothing in what forward and backward compute from given parameters. */
+static const struct exception {
+    const char *type, *key, *why;
+} exceptions[] = {
+    {"conv", "init", "says which weights there are at first; the checks set their own"},
+    {"dense", "init", "as conv's"},
+    {"prelu", "init", "as conv's"},
+    {"batchnorm", "momentum", "goes into the running statistics alone, which evaluation takes"},
+};
+
+static bool is_exception(const struct node_type *type, const struct key *key)
+{
+    for (size_t i = 0; i < sizeof exceptions / sizeof *exceptions; i++)
+        if (strcmp(exceptions[i].type, type->name) == 0 &&
+            strcmp(exceptions[i].key, key->name) == 0)
+            return true;
+    return false;
+}
+
+/* The settings that an example's keys make. */
+static void *read_settings(const struct node_type *type, const struct node_example *example)
+{
+    char text[2048];
+    struct colonnade_error error;
+    struct config *config;
+    void *settings = calloc(1, type->settings_size);
+    cr_assert_not_null(settings);
+    snprintf(text, sizeof text, "[node]\n%s\n", example->keys);
+    cr_assert_eq(config_parse(&config, "example", text, &error), COLONNADE_OK, "%s", error.message);
+    cr_assert_eq(config_read(config, config_section(config, "node"), "node", type->keys,
+                             type->key_count, NULL, settings, &error),
+                 COLONNADE_OK, "%s", error.message);
+    config_destroy(config);
+    return settings;
+}
+
+/* Which of a key's cases a value is: a choice, a kind of padding, false or true; of numbers, the
+ * default or another (any, where there is none); of pairs, equal ones or not; of units, the word or
+ * a number. */
+static int case_of(const struct key *key, const void *settings)
+{
+    const void *field = (const char *)settings + key->offset;
+    switch (key->kind) {
+    case KEY_CHOICE:
+        return *(const int *)field;
+    case KEY_PADDING:
+        return (int)((const struct padding *)field)->kind;
+    case KEY_BOOLEAN:
+        return *(const bool *)field;
+    case KEY_PAIR: {
+        const struct pair *pair = field;
+        return pair->h != pair->w;
+    }
+    case KEY_INTEGER:
+        return !key->fallback || *(const int *)field != atoi(key->fallback);
+    case KEY_NUMBER:
+        return !key->fallback || *(const double *)field != strtod(key->fallback, NULL);
+    case KEY_UNITS:
+        return *(const int *)field >= 0;
+    default:
+        cr_assert_fail("%s: a kind of key that this test does not know", key->name);
+        return 0;
+    }
+}
+
+static int cases_of(const struct key *key)
+{
+    int choices = 2;
+    if (key->kind == KEY_PADDING)
+        choices = PADDING_EXPLICIT + 1;
+    for (int i = 0; key->kind == KEY_CHOICE && key->choices[i]; i++)
+        choices = i + 1;
+    return choices;
+}
+
+static void check_key(const struct node_type *type, const struct key *key)
+{
+    bool seen[32] = {false};
+    bool number = key->kind == KEY_INTEGER || key->kind == KEY_NUMBER;
+    for (const struct node_example *e = type->examples; e && e->keys; e++) {
+        void *settings = read_settings(type, e);
+        seen[case_of(key, settings)] = true;
+        free(settings);
+    }
+    for (int i = number ? 1 : 0; i < cases_of(key); i++) /* a default needs no example */
+        cr_expect(seen[i],
+                  "%s: no example has %s in case %d (see case_of): nothing checks its gradient",
+                  type->name, key->name, i);
+}
+
+Test(nodes, examples_take_every_key_that_changes_arithmetic_off_its_default)
+{
+    for (size_t i = 0; node_types[i]; i++)
+        for (size_t k = 0; k < node_types[i]->key_count; k++)
+            if (!is_exception(node_types[i], &node_types[i]->keys[k]))
+                check_key(node_types[i], &node_types[i]->keys[k]);
+}
+
 Test(nodes, backward_is_the_derivative_of_forward_for_every_row, .timeout = 900)
 {
     const struct kernels *tables[3];
@@ -325,4 +515,60 @@ Test(nodes, backward_is_the_derivative_of_forward_for_every_row, .timeout = 900)
                         check_node(graph, &graph->nodes[n], tables[k]);
                 graph_destroy(graph);
             }
+}
+
+/* What the loss's row says of a mini-batch of logits [IMAGES, CLASSES]: the mean. Leaves the
+ * gradient in `gradient`. */
+static double cross_entropy(const struct kernels *kernels, const float *logits, float smoothing,
+                            float *gradient)
+{
+    static const int32_t labels[IMAGES] = {2, 0, 2};
+    extern const struct node_type node_loss;
+    const struct node node = {.type = &node_loss, .in = {CLASSES, 1, 1}, .out = {CLASSES, 1, 1}};
+    const struct batch batch = {.n = IMAGES, .labels = labels};
+    double losses[IMAGES], sum = 0.0;
+    int32_t ranks[IMAGES];
+    for (int first = 0; first < IMAGES; first += FIRST_TILE) {
+        struct tile tile = {.kernels = kernels,
+                            .first = first,
+                            .n = first == 0 ? FIRST_TILE : IMAGES - FIRST_TILE,
+                            .x = {logits + first * CLASSES},
+                            .y = gradient + first * CLASSES,
+                            .batch = &batch,
+                            .label_smoothing = smoothing,
+                            .loss = losses + first,
+                            .rank = ranks + first};
+        node_loss.forward(&node, &tile);
+    }
+    for (int i = 0; i < IMAGES; i++)
+        sum += losses[i];
+    return sum / IMAGES;
+}
+
+/* The loss is in double but for each logit's exponential: its difference quotient is off by less
+ * than 1e-7 / H, and by H^2. */
+Test(nodes, the_loss_leaves_its_own_derivative)
+{
+    static const float smoothings[] = {0.0f, 0.1f, 1.0f};
+    const struct kernels *tables[3];
+    size_t table_count = all_kernels(tables);
+    float logits[IMAGES * CLASSES], gradient[IMAGES * CLASSES], unused[IMAGES * CLASSES];
+    fill_random(logits, IMAGES * CLASSES, 7);
+    for (size_t k = 0; k < 3 * table_count; k++) {
+        const struct kernels *kernels = tables[k / 3];
+        float smoothing = smoothings[k % 3];
+        cross_entropy(kernels, logits, smoothing, gradient);
+        for (int i = 0; i < IMAGES * CLASSES; i++) {
+            float kept = logits[i], up = kept + (float)H, down = kept - (float)H;
+            logits[i] = up;
+            double above = cross_entropy(kernels, logits, smoothing, unused);
+            logits[i] = down;
+            double below = cross_entropy(kernels, logits, smoothing, unused);
+            logits[i] = kept;
+            double want = (above - below) / ((double)up - (double)down);
+            cr_assert(fabs((double)gradient[i] - want) <= 1e-4,
+                      "%s, smoothing %g: [%d] is %.6g, the difference quotient %.6g", kernels->isa,
+                      (double)smoothing, i, (double)gradient[i], want);
+        }
+    }
 }
