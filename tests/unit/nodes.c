@@ -517,6 +517,39 @@ Test(nodes, backward_is_the_derivative_of_forward_for_every_row, .timeout = 900)
             }
 }
 
+/* A gradient check cannot see that: another function has another derivative. */
+Test(nodes, a_fused_activation_is_the_row_of_its_name)
+{
+    static const char *const names[] = {"relu", "relu6", "leaky_relu", "elu",      "sigmoid",
+                                        "tanh", "gelu",  "silu",       "hardswish"};
+    const struct node_example vector = {{16, 1, 1}, "", 1};
+    const struct kernels *kernels = kernels_best();
+    float x[16], fused[16], alone[16];
+    fill_random(x, 16, 3);
+    for (int i = 0; i < 16; i++)
+        x[i] *= 8.0f;
+    for (size_t a = 0; a < sizeof names / sizeof *names; a++) {
+        char keys[64];
+        snprintf(keys, sizeof keys, "units = 16\nbias = false\nactivation = %s", names[a]);
+        const struct node_example with_activation = {vector.in, keys, 1};
+        struct graph *graph = make_graph(node_type_find("dense"), &with_activation);
+        struct graph *row = make_graph(node_type_find(names[a]), &vector);
+        const struct node *epilogue = &graph->nodes[graph_find(graph, "node") + 1];
+        const struct node *node = &row->nodes[graph_find(row, "node")];
+        cr_assert_str_eq(epilogue->type->name, "epilogue");
+        struct tile tile = {.kernels = kernels, .n = 1, .x = {x}, .y = fused};
+        epilogue->type->forward(epilogue, &tile);
+        tile.y = alone;
+        node->type->forward(node, &tile);
+        cr_expect_arr_eq(fused, alone, sizeof alone, "%s", names[a]);
+        if (strcmp(names[a], "tanh") == 0)
+            for (int i = 0; i < 16; i++)
+                cr_expect_float_eq(alone[i], tanhf(x[i]), 1e-6f);
+        graph_destroy(graph);
+        graph_destroy(row);
+    }
+}
+
 /* What the loss's row says of a mini-batch of logits [IMAGES, CLASSES]: the mean. Leaves the
  * gradient in `gradient`. */
 static double cross_entropy(const struct kernels *kernels, const float *logits, float smoothing,
