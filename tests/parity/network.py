@@ -67,6 +67,15 @@ def split_padding(pad):
     return ((t, l), (0, 0, 0, 0)) if (t, l) == (b, r) else ((0, 0), (l, r, t, b))
 
 
+def gelu(x):
+    """PyTorch 1.13's, whose gradient in float32 is wrong where x lies in memory channel by channel
+    and the gradient that comes in pixel by pixel, as out of a layernorm."""
+    y = F.gelu(x)
+    if x.is_contiguous() and y.requires_grad:
+        y.register_hook(torch.Tensor.contiguous)
+    return y
+
+
 ACTIVATIONS = {  # name: (function of x and a parameter, that parameter's key and default, kinks)
     "none": (lambda x, _: x, None, ()),
     "relu": (F.relu, None, (0,)),
@@ -75,7 +84,7 @@ ACTIVATIONS = {  # name: (function of x and a parameter, that parameter's key an
     "elu": (F.elu, ("alpha", 1.0), (0,)),
     "sigmoid": (lambda x, _: torch.sigmoid(x), None, ()),
     "tanh": (lambda x, _: torch.tanh(x), None, ()),
-    "gelu": (lambda x, _: F.gelu(x), None, ()),
+    "gelu": (lambda x, _: gelu(x), None, ()),
     "silu": (lambda x, _: F.silu(x), None, ()),
     "hardswish": (lambda x, _: F.hardswish(x), None, (-3, 3)),
 }
@@ -91,10 +100,14 @@ class Activation(nn.Module):
         self.margin = None  # how near x came to a kink, in shares of its largest value
 
     def forward(self, x):
-        if self.margin is not None and self.kinks:
-            gaps = torch.cat([(x - kink).abs().flatten() for kink in self.kinks])
-            self.margin = min(self.margin, smallest_share(gaps, x))
+        watch_kinks(self, x)
         return self.function(x, self.value)
+
+
+def watch_kinks(module, x):
+    if module.margin is not None and module.kinks:
+        gaps = torch.cat([(x - kink).abs().flatten() for kink in module.kinks])
+        module.margin = min(module.margin, smallest_share(gaps, x))
 
 
 def smallest_share(gaps, x):
@@ -211,11 +224,38 @@ class LayerNorm(nn.LayerNorm):
         return super().forward(x.movedim(1, -1)).movedim(-1, 1)
 
 
+class GroupNorm(nn.GroupNorm):
+    def __init__(self, shape, keys):
+        groups = int(keys.pop("groups", 32))
+        super().__init__(groups, shape[0], float(keys.pop("eps", 1e-5)))
+        self.terms = math.prod(shape) // groups
+
+
+class PRelu(nn.PReLU):
+    terms, kinks, margin = 1, (0,), None
+
+    def __init__(self, shape, keys):
+        shared = keys.pop("shared", "true") == "true"
+        super().__init__(1 if shared else shape[0], float(keys.pop("init", 0.25)))
+
+    def forward(self, x):
+        watch_kinks(self, x)
+        return super().forward(x)
+
+
 class Lrn(nn.LocalResponseNorm):
     def __init__(self, keys):
         super().__init__(int(keys.pop("size", 5)), float(keys.pop("alpha", 1e-4)),
                          float(keys.pop("beta", 0.75)), float(keys.pop("k", 1)))
         self.terms = self.size
+
+
+class Softmax(nn.Softmax):
+    """Over the channels of each pixel."""
+
+    def __init__(self, shape):
+        super().__init__(dim=1)
+        self.terms = shape[0]
 
 
 class Join(nn.Module):
@@ -251,13 +291,23 @@ def make(kind, shapes, keys, classes, in_place):
         "avgpool": lambda: AvgPool(shape, keys),
         "globalavgpool": lambda: GlobalAvgPool(shape),
         "batchnorm": lambda: BatchNorm(shape, keys),
+        "groupnorm": lambda: GroupNorm(shape, keys),
         "layernorm": lambda: LayerNorm(shape, keys),
         "lrn": lambda: Lrn(keys),
+        "prelu": lambda: PRelu(shape, keys),
+        "softmax": lambda: Softmax(shape),
         "add": lambda: Join(add),
         "concat": lambda: Join(lambda inputs: torch.cat(inputs, 1)),
         "flatten": lambda: Join(lambda inputs: inputs[0].flatten(1)[:, :, None, None]),
     }
     return makers[kind]()
+
+
+def weights(module):
+    """Without batch norm's count of batches, which PyTorch itself fills in where a file has none.
+    """
+    return {key: value for key, value in module.state_dict().items()
+            if value.is_floating_point()}
 
 
 class Disturb(torch.autograd.Function):
@@ -314,6 +364,24 @@ class Network(nn.Module):
                 y = Disturb.apply(y, self.noise * (1 + math.sqrt(getattr(module, "terms", 1))))
             values[name] = y
         return values[self.last].flatten(1)
+
+    def draw(self, seed):
+        """Random numbers for all that PyTorch begins with 0, 1 or another constant; what remains
+        is as PyTorch draws it. All are numbers that float32 has."""
+        torch.manual_seed(seed)
+        for module in self.modules():
+            if hasattr(module, "reset_parameters"):
+                module.reset_parameters()
+        ranges = {"weight": (0.5, 1.5), "bias": (-0.5, 0.5), "running_mean": (-0.5, 0.5),
+                  "running_var": (0.5, 1.5)}
+        for name, value in weights(self).items():
+            if value.dim() == 1:
+                value.uniform_(*ranges[name.rpartition(".")[2]])
+        for module in self.modules():
+            if isinstance(module, PRelu):
+                module.weight.detach().uniform_(-0.2, 0.6)
+        for value in weights(self).values():
+            value.copy_(value.float())
 
     def watch(self):
         """From now on, nearest_kink() tells how near a value came to a kink."""
