@@ -51,25 +51,24 @@ out:
     return status;
 }
 
-enum colonnade_status store_check_format(struct place file, const char *format, const char *kind,
-                                         struct colonnade_error *error)
+static enum colonnade_status check_format(struct place file, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
-    char *found = NULL;
+    char *format = NULL;
     int version;
     if (!place_has_attribute(file, "format"))
-        RAISE(COLONNADE_FAILURE, "%s: not a Colonnade %s: it has no attribute format", file.path,
-              kind);
-    TRY(place_read_text(file, "format", &found, error));
-    if (strcmp(found, format) != 0)
-        RAISE(COLONNADE_FAILURE, "%s: not a Colonnade %s: its format is '%s', not '%s'", file.path,
-              kind, found, format);
+        RAISE(COLONNADE_FAILURE, "%s: not a Colonnade run file: it has no attribute format",
+              file.path);
+    TRY(place_read_text(file, "format", &format, error));
+    if (strcmp(format, FORMAT_NAME) != 0)
+        RAISE(COLONNADE_FAILURE, "%s: not a Colonnade run file: its format is '%s', not '%s'",
+              file.path, format, FORMAT_NAME);
     TRY(place_read_attribute(file, "format_version", VALUE_INT, 0, &version, error));
     if (version != FORMAT_VERSION)
         RAISE(COLONNADE_FAILURE, "%s: format_version %d; this program reads %d", file.path, version,
               FORMAT_VERSION);
 out:
-    free(found);
+    free(format);
     return status;
 }
 
@@ -142,8 +141,8 @@ out:
     return status;
 }
 
-enum colonnade_status store_read_status(struct place file, enum run_status *run_status,
-                                        struct colonnade_error *error)
+static enum colonnade_status read_status(struct place file, enum run_status *run_status,
+                                         struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     char *name = NULL;
@@ -212,7 +211,7 @@ static enum colonnade_status fill_run(struct place file, struct run *run,
                                       struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
-    TRY(store_read_status(file, &run->status, error));
+    TRY(read_status(file, &run->status, error));
     TRY(read_optimizer(file, run, error));
     if (place_has(file, "evaluation")) {
         TRY(evaluation_init(&run->evaluation, run->data.classes, error));
@@ -233,7 +232,7 @@ enum colonnade_status run_load(struct run **loaded, const char *path, struct col
     struct hdf5_quiet quiet;
     hdf5_quiet_begin(&quiet);
     TRY(store_open(&file, error));
-    TRY(store_check_format(file, FORMAT_NAME, "run file", error));
+    TRY(check_format(file, error));
     TRY(begin_run(file, &run, error));
     TRY(fill_run(file, run, error));
     *loaded = run;
