@@ -27,6 +27,16 @@ static bool is_free(const char *section, const char *key)
     return false;
 }
 
+/* "run.output, run.threads, ..." */
+static const char *free_names(char *text, size_t size)
+{
+    size_t used = 0;
+    for (size_t i = 0; i < FREE_KEY_COUNT && used < size; i++)
+        used += (size_t)snprintf(text + used, size - used, "%s%s.%s", i ? ", " : "",
+                                 free_keys[i].section, free_keys[i].key);
+    return text;
+}
+
 static const struct section *find_section(const struct config *config, const char *name)
 {
     for (size_t i = 0; i < config->count; i++)
@@ -135,12 +145,13 @@ enum colonnade_status resume_load(struct run **run, const char *path, const stru
 {
     enum colonnade_status status = COLONNADE_OK;
     struct run *loaded = NULL;
-    char differences[1024] = "";
+    char differences[1024] = "", names[256];
     TRY(run_load(&loaded, path, error));
     append_differences(differences, sizeof differences, loaded->config, config, false, false);
     append_differences(differences, sizeof differences, config, loaded->config, true, true);
     if (differences[0])
-        RAISE(COLONNADE_USAGE, "%s cannot go on in %s: %s", config->path, path, differences);
+        RAISE(COLONNADE_USAGE, "%s cannot go on in %s: %s (what may differ: %s)", config->path,
+              path, differences, free_names(names, sizeof names));
     if (!same_order(loaded->config, config))
         RAISE(COLONNADE_USAGE, "%s cannot go on in %s: its nodes stand in another order",
               config->path, path);

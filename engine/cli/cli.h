@@ -33,6 +33,7 @@ enum colonnade_status verb_bench(const struct options *options, struct colonnade
 enum colonnade_status verb_report(const struct options *options, struct colonnade_error *error);
 enum colonnade_status verb_export(const struct options *options, struct colonnade_error *error);
 enum colonnade_status verb_verify(const struct options *options, struct colonnade_error *error);
+enum colonnade_status verb_watch(const struct options *options, struct colonnade_error *error);
 enum colonnade_status verb_doctor(const struct options *options, struct colonnade_error *error);
 
 /* experiment.c: configs, data and runs as verbs need them. */
@@ -87,6 +88,12 @@ const char *count_text(uint64_t count);
 const char *bytes_text(double bytes);
 const char *shape_text(struct shape shape);
 
+/* In characters; 80 by 24 where it is not known. */
+struct terminal_size {
+    size_t columns, rows;
+};
+struct terminal_size terminal_size(int descriptor);
+
 /* The most memory that this process has had resident. */
 size_t peak_rss_bytes(void);
 
@@ -124,6 +131,13 @@ struct progress_display {
 struct sink progress_sink(struct progress_display *display);
 /* Takes the bar off the terminal, so that something else can be printed. */
 void progress_clear(struct progress_display *display);
+
+/* live.c */
+struct live {
+    const char *path; /* of the run file */
+    double next;      /* seconds of the clock */
+};
+struct sink live_sink(struct live *live);
 
 /* json_lines.c */
 struct sink json_lines_sink(void);

@@ -85,6 +85,10 @@ static const struct verb verbs[] = {
      "npz is NumPy's: every weight under its name, and the classes, means and deviations.\n"
      "docs/export.md tells how each is used. A file that is no earlier export is never replaced.\n",
      OPTION_FORMAT | OPTION_OUT, 1, 1, verb_export},
+    {"watch", "RUN", "draws the run's curves in the terminal, while it goes on",
+     "Drawn anew every second until the run ends; just once where standard output is no "
+     "terminal.\n",
+     0, 1, 1, verb_watch},
     {"verify", "RUN", "recomputes the outputs that the run file holds for its sample inputs", NULL,
      0, 1, 1, verb_verify},
     {"doctor", "", "shows what this machine gives, and what would slow a run", NULL, 0, 0, 0,

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 
 enum { TEXT_BUFFERS = 4, TEXT_BYTES = 48 };
@@ -97,6 +98,14 @@ double clock_seconds(void)
 
 /* VmHWM of proc(5), in KiB there. getrusage() would tell the peak of whatever process this one was
  * before it became this program, too. */
+struct terminal_size terminal_size(int descriptor)
+{
+    struct winsize size;
+    if (ioctl(descriptor, TIOCGWINSZ, &size) != 0 || size.ws_col == 0 || size.ws_row == 0)
+        return (struct terminal_size){80, 24};
+    return (struct terminal_size){size.ws_col, size.ws_row};
+}
+
 size_t peak_rss_bytes(void)
 {
     char line[128];

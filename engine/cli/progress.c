@@ -7,20 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { BAR_WIDTH = 24, LINE_BYTES = 256, COLUMNS_DEFAULT = 80 };
+enum { BAR_WIDTH = 24, LINE_BYTES = 256 };
 
 static const double redraw_seconds = 0.1;
-
-static size_t terminal_columns(void)
-{
-    struct winsize size;
-    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0)
-        return COLUMNS_DEFAULT;
-    return size.ws_col;
-}
 
 void progress_clear(struct progress_display *display)
 {
@@ -78,7 +69,7 @@ static void draw(struct progress_display *display, const struct run *run, double
              progress->epoch + 1, run->settings.epochs, bar, done, display->batches,
              progress->loss_sum / fmax((double)progress->samples, 1), count_text((uint64_t)rate),
              duration);
-    size_t columns = terminal_columns();
+    size_t columns = terminal_size(STDERR_FILENO).columns;
     if (columns < sizeof line)
         line[columns - 1] = '\0'; /* a line that wraps cannot be drawn over */
     fprintf(stderr, "\r%s\033[K", line);

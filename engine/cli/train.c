@@ -212,20 +212,23 @@ static enum colonnade_status train_run(struct run *run, const struct dataset *da
     struct progress_display display = {.name = name,
                                        .threads = experiment_threads(options, &run->settings)};
     struct checkpoint checkpoint = {.path = run->settings.output, .display = &display};
+    struct live live = {.path = run->settings.output};
     const double start = clock_seconds();
     const struct sink progress = progress_sink(&display), lines = json_lines_sink(),
-                      file = checkpoint_sink(&checkpoint);
-    const struct sink *sinks[3];
+                      file = checkpoint_sink(&checkpoint), metrics = live_sink(&live);
+    const struct sink *sinks[4];
     size_t count = 0;
     if (!options->quiet)
         sinks[count++] = &progress;
     if (options->json)
         sinks[count++] = &lines;
+    sinks[count++] = &metrics;
     sinks[count++] = &file;
     signals_defer(true);
     enum colonnade_status status =
         train(run, data, display.threads, sinks, count, signals_pending(), error);
     progress_clear(&display);
+    live_remove(live.path);
     if (status == COLONNADE_OK)
         status = print_done(run, checkpoint.path, options->json, error);
     else

@@ -128,7 +128,7 @@ static bool sync_folder(const char *target)
 
 /* Fills a temporary neighbour of `target`, and then renames it; `path` is how messages name it. */
 static enum colonnade_status write_and_rename(const char *path, const char *target, mode_t mode,
-                                              const void *bytes, size_t count,
+                                              const void *bytes, size_t count, bool durable,
                                               struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
@@ -141,7 +141,7 @@ static enum colonnade_status write_and_rename(const char *path, const char *targ
         RAISE(COLONNADE_FAILURE, "%s: cannot set permissions: %s", path, strerror(errno));
     if (!write_all(descriptor, bytes, count))
         RAISE(COLONNADE_FAILURE, "%s: cannot write %zu bytes: %s", path, count, strerror(errno));
-    if (fsync(descriptor) != 0)
+    if (durable && fsync(descriptor) != 0)
         RAISE(COLONNADE_FAILURE, "%s: cannot flush to disk: %s", path, strerror(errno));
     const int closed = close(descriptor);
     descriptor = -1;
@@ -150,7 +150,7 @@ static enum colonnade_status write_and_rename(const char *path, const char *targ
     if (rename(temporary, target) != 0)
         RAISE(COLONNADE_FAILURE, "%s: cannot put in place: %s", path, strerror(errno));
     exists = false;
-    if (!sync_folder(target))
+    if (durable && !sync_folder(target))
         RAISE(COLONNADE_FAILURE, "%s: is in place, but its folder cannot be flushed to disk: %s",
               path, strerror(errno));
 out:
@@ -162,8 +162,8 @@ out:
     return status;
 }
 
-enum colonnade_status file_replace(const char *path, const void *bytes, size_t count,
-                                   struct colonnade_error *error)
+static enum colonnade_status replace(const char *path, const void *bytes, size_t count,
+                                     bool durable, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     char *target = NULL;
@@ -171,10 +171,22 @@ enum colonnade_status file_replace(const char *path, const void *bytes, size_t c
     size_t folders = 0;
     TRY(resolve(path, &target, &mode, error));
     TRY(make_folders(path, target, &folders, error));
-    TRY(write_and_rename(path, target, mode, bytes, count, error));
+    TRY(write_and_rename(path, target, mode, bytes, count, durable, error));
 out:
     if (status != COLONNADE_OK && target)
         remove_folders(target, folders);
     free(target);
     return status;
+}
+
+enum colonnade_status file_replace(const char *path, const void *bytes, size_t count,
+                                   struct colonnade_error *error)
+{
+    return replace(path, bytes, count, true, error);
+}
+
+enum colonnade_status file_replace_lightly(const char *path, const void *bytes, size_t count,
+                                           struct colonnade_error *error)
+{
+    return replace(path, bytes, count, false, error);
 }

@@ -51,24 +51,25 @@ out:
     return status;
 }
 
-static enum colonnade_status check_format(struct place file, struct colonnade_error *error)
+enum colonnade_status store_check_format(struct place file, const char *format, const char *kind,
+                                         struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
-    char *format = NULL;
+    char *found = NULL;
     int version;
     if (!place_has_attribute(file, "format"))
-        RAISE(COLONNADE_FAILURE, "%s: not a Colonnade run file: it has no attribute format",
-              file.path);
-    TRY(place_read_text(file, "format", &format, error));
-    if (strcmp(format, FORMAT_NAME) != 0)
-        RAISE(COLONNADE_FAILURE, "%s: not a Colonnade run file: its format is '%s', not '%s'",
-              file.path, format, FORMAT_NAME);
+        RAISE(COLONNADE_FAILURE, "%s: not a Colonnade %s: it has no attribute format", file.path,
+              kind);
+    TRY(place_read_text(file, "format", &found, error));
+    if (strcmp(found, format) != 0)
+        RAISE(COLONNADE_FAILURE, "%s: not a Colonnade %s: its format is '%s', not '%s'", file.path,
+              kind, found, format);
     TRY(place_read_attribute(file, "format_version", VALUE_INT, 0, &version, error));
     if (version != FORMAT_VERSION)
         RAISE(COLONNADE_FAILURE, "%s: format_version %d; this program reads %d", file.path, version,
               FORMAT_VERSION);
 out:
-    free(format);
+    free(found);
     return status;
 }
 
@@ -141,8 +142,8 @@ out:
     return status;
 }
 
-static enum colonnade_status read_status(struct place file, enum run_status *run_status,
-                                         struct colonnade_error *error)
+enum colonnade_status store_read_status(struct place file, enum run_status *run_status,
+                                        struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     char *name = NULL;
@@ -211,7 +212,7 @@ static enum colonnade_status fill_run(struct place file, struct run *run,
                                       struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
-    TRY(read_status(file, &run->status, error));
+    TRY(store_read_status(file, &run->status, error));
     TRY(read_optimizer(file, run, error));
     if (place_has(file, "evaluation")) {
         TRY(evaluation_init(&run->evaluation, run->data.classes, error));
@@ -232,7 +233,7 @@ enum colonnade_status run_load(struct run **loaded, const char *path, struct col
     struct hdf5_quiet quiet;
     hdf5_quiet_begin(&quiet);
     TRY(store_open(&file, error));
-    TRY(check_format(file, error));
+    TRY(store_check_format(file, FORMAT_NAME, "run file", error));
     TRY(begin_run(file, &run, error));
     TRY(fill_run(file, run, error));
     *loaded = run;

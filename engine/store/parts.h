@@ -1,4 +1,5 @@
-/* The parts of a run file, each with its writer and its reader. */
+/* The parts of a run file, each with its writer and its reader, and what other files of the program
+ * have in common with it. */
 #ifndef ENGINE_STORE_PARTS_H
 #define ENGINE_STORE_PARTS_H
 
@@ -7,6 +8,28 @@
 
 enum { FORMAT_VERSION = 1, SEAL_BYTES = 16 };
 #define FORMAT_NAME "colonnade-run"
+
+/* A new file in memory, in the oldest form of HDF5 that can hold it: then every HDF5 reads it. The
+ * caller closes `file->id`. */
+enum colonnade_status store_create(struct place *file, struct colonnade_error *error);
+
+/* The attributes of the root: what file this is, of which config, made by what and where. */
+enum colonnade_status store_write_root(struct place file, const char *format,
+                                       const struct config *config, uint64_t seed,
+                                       enum run_status status, struct colonnade_error *error);
+
+/* The bytes of a file in memory and their seal, for file_replace(); the caller frees them. */
+enum colonnade_status store_image(struct place file, unsigned char **bytes, size_t *count,
+                                  struct colonnade_error *error);
+
+/* Raises where the file is not of that format, which messages call a Colonnade `kind`, or of
+ * another version than this program's. */
+enum colonnade_status store_check_format(struct place file, const char *format, const char *kind,
+                                         struct colonnade_error *error);
+
+/* The root's attribute of that name. */
+enum colonnade_status store_read_status(struct place file, enum run_status *status,
+                                        struct colonnade_error *error);
 
 enum { NAME_BYTES = 256 };
 

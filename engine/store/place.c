@@ -378,6 +378,22 @@ enum colonnade_status place_write_array(struct place place, const char *name,
                        error);
 }
 
+enum colonnade_status place_attach_scale(struct place group, const char *scale, const char *name,
+                                         struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct place numbers = {.id = H5I_INVALID_HID}, set = {.id = H5I_INVALID_HID};
+    TRY(place_open(group, scale, &numbers, error));
+    TRY(place_open(group, name, &set, error));
+    if (H5DSis_scale(numbers.id) <= 0)
+        CALL(group, scale, "cannot become a dimension scale", H5DSset_scale(numbers.id, scale));
+    CALL(group, name, "cannot be given a dimension scale", H5DSattach_scale(set.id, numbers.id, 0));
+out:
+    place_close(set.id);
+    place_close(numbers.id);
+    return status;
+}
+
 enum colonnade_status place_write_texts(struct place place, const char *name, size_t count,
                                         char *const *texts, struct colonnade_error *error)
 {

@@ -98,6 +98,11 @@ enum colonnade_status place_read_array(struct place place, const char *name,
  * for the memory. */
 enum colonnade_status place_read_length(struct place place, const char *name, int rank,
                                         hsize_t *length, struct colonnade_error *error);
+/* Makes the dataset `scale` the dimension scale of another one's first dimension: what its elements
+ * are numbered by. */
+enum colonnade_status place_attach_scale(struct place group, const char *scale, const char *name,
+                                         struct colonnade_error *error);
+
 /* What a dataset is that nothing is known of. */
 struct found_array {
     int rank;

@@ -167,6 +167,8 @@ static enum colonnade_status write_table(struct place metrics, const struct tabl
             .type = field->type, .rank = 1, .dims = {count}, .chunk = table->chunk};
         gather(field, records, table->record_bytes, count, column);
         TRY(write_column(group, field, &array, column, error));
+        if (i > 0) /* the first column numbers the others */
+            TRY(place_attach_scale(group, table->fields[0].name, field->name, error));
     }
 out:
     place_close(group.id);

@@ -60,22 +60,23 @@ out:
     return status;
 }
 
-static enum colonnade_status write_root(struct place file, const struct run *run,
-                                        struct colonnade_error *error)
+enum colonnade_status store_write_root(struct place file, const char *format,
+                                       const struct config *config, uint64_t seed,
+                                       enum run_status run_status, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     const int version = FORMAT_VERSION;
-    char *config = NULL;
-    TRY(config_print(run->config, &config, error));
-    TRY(place_write_text(file, "format", FORMAT_NAME, error));
+    char *text = NULL;
+    TRY(config_print(config, &text, error));
+    TRY(place_write_text(file, "format", format, error));
     TRY(place_write_attribute(file, "format_version", VALUE_INT, 0, &version, error));
     TRY(place_write_text(file, "colonnade_version", COLONNADE_VERSION, error));
-    TRY(place_write_text(file, "config", config, error));
-    TRY(place_write_attribute(file, "seed", VALUE_UINT64, 0, &run->settings.seed, error));
-    TRY(place_write_text(file, "status", run_status_names[run->status], error));
+    TRY(place_write_text(file, "config", text, error));
+    TRY(place_write_attribute(file, "seed", VALUE_UINT64, 0, &seed, error));
+    TRY(place_write_text(file, "status", run_status_names[run_status], error));
     TRY(write_machine(file, error));
 out:
-    free(config);
+    free(text);
     return status;
 }
 
@@ -133,7 +134,7 @@ static enum colonnade_status write_run(struct place file, const struct run *run,
                                        struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
-    TRY(write_root(file, run, error));
+    TRY(store_write_root(file, FORMAT_NAME, run->config, run->settings.seed, run->status, error));
     TRY(write_model(file, "state_dict", run_weights(run), error));
     TRY(write_optimizer(file, run, error));
     TRY(write_metrics(file, &run->metrics, error));
@@ -146,8 +147,7 @@ out:
     return status;
 }
 
-/* A new file in memory, in the oldest form that can hold it: then every HDF5 reads it. */
-static enum colonnade_status create_image(struct place *file, struct colonnade_error *error)
+enum colonnade_status store_create(struct place *file, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
@@ -161,9 +161,8 @@ out:
     return status;
 }
 
-/* The file's bytes and their seal. */
-static enum colonnade_status copy_image(struct place file, unsigned char **bytes, size_t *count,
-                                        struct colonnade_error *error)
+enum colonnade_status store_image(struct place file, unsigned char **bytes, size_t *count,
+                                  struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     const ssize_t size =
@@ -188,9 +187,9 @@ static enum colonnade_status make_image(const struct run *run, const char *path,
     struct place file = {path, H5I_INVALID_HID};
     struct hdf5_quiet quiet;
     hdf5_quiet_begin(&quiet);
-    TRY(create_image(&file, error));
+    TRY(store_create(&file, error));
     TRY(write_run(file, run, error));
-    TRY(copy_image(file, bytes, count, error));
+    TRY(store_image(file, bytes, count, error));
 out:
     place_close(file.id);
     hdf5_quiet_end(&quiet);

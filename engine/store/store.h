@@ -43,4 +43,26 @@ void weights_taken_finish(struct weights_taken *taken);
 enum colonnade_status file_replace(const char *path, const void *bytes, size_t count,
                                    struct colonnade_error *error);
 
+/* The same, but for what a crash of the machine may undo: nothing waits for the disk. */
+enum colonnade_status file_replace_lightly(const char *path, const void *bytes, size_t count,
+                                           struct colonnade_error *error);
+
+/* Writes a run's metrics into PATH.live, beside its file; and takes that away. */
+enum colonnade_status live_save(const struct run *run, const char *path,
+                                struct colonnade_error *error);
+void live_remove(const char *path);
+
+/* How far a run is. */
+struct watched {
+    bool live; /* there is a PATH.live */
+    enum run_status status;
+    struct metrics metrics;
+};
+
+/* Out of PATH.live where there is one, else out of the run file; the caller finishes it, also on
+ * error. */
+enum colonnade_status watched_load(struct watched *watched, const char *path,
+                                   struct colonnade_error *error);
+void watched_finish(struct watched *watched);
+
 #endif

@@ -406,7 +406,7 @@ Test(config, reads_choices_and_names_the_nearest)
 static void expect_period(const char *assignment, int unit, int count)
 {
     const struct period period = read_ok(assignment).period;
-    cr_expect(period.unit == unit && period.count == count, "%s", assignment);
+    cr_expect((int)period.unit == unit && period.count == count, "%s", assignment);
 }
 
 Test(config, reads_periods)

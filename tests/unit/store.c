@@ -558,8 +558,13 @@ static bool is_optional(const char *name)
         if (strcmp(name, optional[i]) == 0)
             return true;
     const char *at = strchr(name, '@');
-    return at && (strcmp(at, "@units") == 0 || strcmp(at, "@crc32") == 0 ||
-                  strcmp(at, "@DIMENSION_LABELS") == 0);
+    static const char *const explaining[] = {
+        "@units", "@crc32", "@DIMENSION_LABELS", "@DIMENSION_LIST", "@REFERENCE_LIST",
+        "@CLASS", "@NAME"};
+    for (size_t i = 0; at && i < sizeof explaining / sizeof *explaining; i++)
+        if (strcmp(at, explaining[i]) == 0)
+            return true;
+    return false;
 }
 
 Test(store, every_part_that_is_missing_is_named)

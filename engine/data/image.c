@@ -1,0 +1,535 @@
+/* Reading of image files: the only caller of libvips. Knows nothing of datasets. */
+#include "engine/data/image.h"
+
+#include "engine/base/memory.h"
+#include "engine/data/libvips.h"
+#include "engine/data/netpbm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* --- the file --- */
+
+struct file {
+    const char *path;
+    uint8_t *bytes;
+    size_t count;
+};
+
+static enum colonnade_status open_file(const char *path, int *descriptor, size_t *bytes,
+                                       struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct stat facts;
+    /* Without waiting: a pipe that nobody writes to would hold up all. */
+    *descriptor = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    if (*descriptor < 0 || fstat(*descriptor, &facts) != 0)
+        RAISE(COLONNADE_FAILURE, "%s: %s", path, strerror(errno));
+    if (!S_ISREG(facts.st_mode))
+        RAISE(COLONNADE_FAILURE, "%s: is %s, not an image file", path,
+              S_ISDIR(facts.st_mode) ? "a folder" : "a pipe or a device");
+    if (facts.st_size == 0)
+        RAISE(COLONNADE_FAILURE, "%s: is empty", path);
+    if (facts.st_size > IMAGE_MAX_FILE_BYTES)
+        RAISE(COLONNADE_FAILURE, "%s: has %" PRIdMAX " bytes; an image file may have %d", path,
+              (intmax_t)facts.st_size, IMAGE_MAX_FILE_BYTES);
+    *bytes = (size_t)facts.st_size;
+out:
+    return status;
+}
+
+/* Read, not mapped: a file that shrinks meanwhile is an error then, and no SIGBUS. */
+static enum colonnade_status read_file(struct file *file, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    int descriptor = -1;
+    size_t size = 0;
+    TRY(open_file(file->path, &descriptor, &size, error));
+    TRY(memory_allocate(&file->bytes, size, 1, file->path, error));
+    while (file->count < size) {
+        const ssize_t got = read(descriptor, file->bytes + file->count, size - file->count);
+        if (got < 0 && errno != EINTR)
+            RAISE(COLONNADE_FAILURE, "%s: %s", file->path, strerror(errno));
+        if (got == 0)
+            RAISE(COLONNADE_FAILURE, "%s: ends after %zu of %zu bytes: it has changed meanwhile",
+                  file->path, file->count, size);
+        file->count += got > 0 ? (size_t)got : 0;
+    }
+out:
+    if (descriptor >= 0)
+        close(descriptor);
+    return status;
+}
+
+/* --- formats --- */
+
+enum format_id { JPEG, PNG, WEBP, GIF, TIFF, BMP, NETPBM };
+
+static const struct format {
+    enum format_id id;
+    const char *name;
+    size_t count; /* of the first bytes: */
+    const char *start;
+    const char *inner; /* the bytes at INNER_AT; NULL: any */
+} formats[] = {
+    {JPEG, "JPEG", 3, "\xff\xd8\xff", NULL},
+    {PNG, "PNG", 8, "\x89PNG\r\n\x1a\n", NULL},
+    {WEBP, "WebP", 4, "RIFF", "WEBP"},
+    {GIF, "GIF", 4, "GIF8", NULL},
+    {TIFF, "TIFF", 4, "II*\0", NULL},
+    {TIFF, "TIFF", 4, "MM\0*", NULL},
+    {TIFF, "TIFF", 4, "II+\0", NULL},
+    {TIFF, "TIFF", 4, "MM\0+", NULL},
+    {BMP, "BMP", 2, "BM", NULL},
+    {NETPBM, "PGM", 2, "P2", NULL},
+    {NETPBM, "PPM", 2, "P3", NULL},
+    {NETPBM, "PGM", 2, "P5", NULL},
+    {NETPBM, "PPM", 2, "P6", NULL},
+};
+
+enum { FORMAT_COUNT = sizeof formats / sizeof *formats, INNER_AT = 8, INNER_BYTES = 4 };
+
+static const struct format *find_format(const struct file *file)
+{
+    for (size_t i = 0; i < FORMAT_COUNT; i++) {
+        const struct format *format = &formats[i];
+        if (file->count < format->count || memcmp(file->bytes, format->start, format->count) != 0)
+            continue;
+        if (!format->inner || (file->count >= INNER_AT + INNER_BYTES &&
+                               memcmp(file->bytes + INNER_AT, format->inner, INNER_BYTES) == 0))
+            return format;
+    }
+    return NULL;
+}
+
+/* --- decoding --- */
+
+/* One image on its way. What needs its pixels waits until they are written at the end: libvips
+ * then runs all steps in one pass over the file. */
+struct decoding {
+    const struct libvips *lib;
+    const struct file *file;
+    const struct format *format;
+    const struct image_target *target;
+    VipsSource *source;
+    VipsImage *image;
+    uint16_t *samples; /* what the image is made of, where it is not libvips that reads it */
+    int white;         /* the largest value of a sample */
+    int orientation;   /* EXIF's, 1 to 8 */
+    uint8_t *decoded;  /* libvips's: what of the image counts, no larger than it is stored */
+    uint8_t *pixels;   /* [h, w, bands] as stored, not yet turned */
+    int h, w, bands;   /* bands: 1 or 3 */
+};
+
+static void close_image(struct decoding *decoding)
+{
+    if (decoding->image)
+        decoding->lib->g_object_unref(decoding->image);
+    if (decoding->source)
+        decoding->lib->g_object_unref(decoding->source);
+    decoding->image = NULL;
+    decoding->source = NULL;
+}
+
+/* What libvips said of it last, on one line. */
+static enum colonnade_status decode_error(const struct decoding *decoding,
+                                          struct colonnade_error *error)
+{
+    char reason[512];
+    snprintf(reason, sizeof reason, "%s", decoding->lib->vips_error_buffer());
+    size_t length = strlen(reason);
+    while (length > 0 && strchr(" \n", reason[length - 1]))
+        reason[--length] = '\0';
+    for (char *end = strchr(reason, '\n'); end; end = strchr(end, '\n'))
+        *end = ';';
+    return error_set(error, COLONNADE_FAILURE, "%s: is damaged, cut short or no %s%s%s",
+                     decoding->file->path, decoding->format->name, length > 0 ? ": " : "", reason);
+}
+
+/* After a step of libvips's that returned `failed`, `next` takes the image's place. */
+static enum colonnade_status take(struct decoding *decoding, int failed, VipsImage *next,
+                                  struct colonnade_error *error)
+{
+    if (failed)
+        return decode_error(decoding, error);
+    decoding->lib->g_object_unref(decoding->image);
+    decoding->image = next;
+    return COLONNADE_OK;
+}
+
+static enum colonnade_status open_netpbm(struct decoding *decoding, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const struct file *file = decoding->file;
+    struct netpbm netpbm = {0};
+    free(decoding->samples);
+    status = netpbm_read(&netpbm, file->path, file->bytes, file->count, error);
+    decoding->samples = netpbm.samples;
+    decoding->white = netpbm.white;
+    if (status != COLONNADE_OK)
+        return status;
+    decoding->image = decoding->lib->vips_image_new_from_memory(
+        netpbm.samples,
+        sizeof *netpbm.samples * (size_t)netpbm.width * (size_t)netpbm.height *
+            (size_t)netpbm.bands,
+        netpbm.width, netpbm.height, netpbm.bands, VIPS_FORMAT_USHORT);
+    return decoding->image ? COLONNADE_OK : decode_error(decoding, error);
+}
+
+/* Reads the header. `shrink` (1, 2, 4, 8): how much smaller JPEG's decoder makes the image. */
+static enum colonnade_status open_image(struct decoding *decoding, int shrink,
+                                        struct colonnade_error *error)
+{
+    const struct libvips *lib = decoding->lib;
+    const struct file *file = decoding->file;
+    const enum format_id id = decoding->format->id;
+    int (*const load[])(VipsSource *, VipsImage **, ...) = {
+        [JPEG] = lib->vips_jpegload_source, [PNG] = lib->vips_pngload_source,
+        [WEBP] = lib->vips_webpload_source, [GIF] = lib->vips_gifload_source,
+        [TIFF] = lib->vips_tiffload_source,
+    };
+    int failed;
+    close_image(decoding);
+    if (id == NETPBM)
+        return open_netpbm(decoding, error);
+    if (id == BMP) {
+        failed = lib->vips_magickload_buffer(file->bytes, file->count, &decoding->image, "access",
+                                             VIPS_ACCESS_SEQUENTIAL, "fail_on", VIPS_FAIL_ON_ERROR,
+                                             NULL);
+        return failed ? decode_error(decoding, error) : COLONNADE_OK;
+    }
+    decoding->source = lib->vips_source_new_from_memory(file->bytes, file->count);
+    failed = !decoding->source ||
+             load[id](decoding->source, &decoding->image, "access", VIPS_ACCESS_SEQUENTIAL,
+                      "fail_on", VIPS_FAIL_ON_ERROR, shrink > 1 ? "shrink" : NULL, shrink, NULL);
+    return failed ? decode_error(decoding, error) : COLONNADE_OK;
+}
+
+static bool is_turned(const struct decoding *decoding)
+{
+    return decoding->orientation >= 5;
+}
+
+static enum colonnade_status check_header(struct decoding *decoding, struct image_facts *facts,
+                                          struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const char *path = decoding->file->path;
+    const VipsImage *image = decoding->image;
+    const int width = image->Xsize, height = image->Ysize;
+    if (width > IMAGE_MAX_SIDE || height > IMAGE_MAX_SIDE)
+        RAISE(COLONNADE_FAILURE, "%s: has %dx%d pixels; a side may have %d", path, height, width,
+              IMAGE_MAX_SIDE);
+    if ((int64_t)width * height > IMAGE_MAX_PIXELS)
+        RAISE(COLONNADE_FAILURE, "%s: has %dx%d pixels; an image may have %d", path, height, width,
+              IMAGE_MAX_PIXELS);
+    if (image->BandFmt != VIPS_FORMAT_UCHAR && image->BandFmt != VIPS_FORMAT_USHORT)
+        RAISE(COLONNADE_FAILURE, "%s: its samples are no whole numbers of at most 16 bits", path);
+    decoding->orientation = decoding->lib->vips_image_get_orientation(decoding->image);
+    if (facts)
+        *facts = (struct image_facts){
+            .width = is_turned(decoding) ? height : width,
+            .height = is_turned(decoding) ? width : height,
+            .bands = image->Bands,
+        };
+out:
+    return status;
+}
+
+/* --- scale --- */
+
+/* Of the stored image's two axes, by which an image that is turned is fitted, too. */
+struct scale {
+    double x, y; /* target pixels a pixel */
+    int w, h;    /* the target */
+};
+
+static struct scale find_scale(const struct decoding *decoding)
+{
+    const struct image_target *target = decoding->target;
+    const bool turned = is_turned(decoding);
+    struct scale scale = {.w = turned ? target->h : target->w, .h = turned ? target->w : target->h};
+    scale.x = (double)scale.w / decoding->image->Xsize;
+    scale.y = (double)scale.h / decoding->image->Ysize;
+    if (target->fit == IMAGE_CROP)
+        scale.x = scale.y = fmax(scale.x, scale.y);
+    if (target->fit == IMAGE_PAD)
+        scale.x = scale.y = fmin(scale.x, scale.y);
+    return scale;
+}
+
+/* JPEG's decoder averages blocks, which is quick. It leaves at least a factor of two to the better
+ * filter. */
+static enum colonnade_status shrink_on_load(struct decoding *decoding,
+                                            struct colonnade_error *error)
+{
+    const struct scale scale = find_scale(decoding);
+    int shrink = 8;
+    while (shrink > 1 && 2 * shrink * fmax(scale.x, scale.y) > 1)
+        shrink /= 2;
+    if (decoding->format->id != JPEG || shrink == 1)
+        return COLONNADE_OK;
+    return open_image(decoding, shrink, error);
+}
+
+/* How many of a side's `size` pixels, from its middle, can be seen in `target` of them once they
+ * are scaled: all, but for very long images, which would become huge before they are cropped. */
+static int visible_pixels(int size, double scale, int target)
+{
+    const double reach = 3 * fmax(1, 1 / scale) + 2; /* of the filter */
+    const double wanted = ceil(target / scale + 2 * reach);
+    return wanted >= size ? size : (int)wanted + (size - (int)wanted) % 2;
+}
+
+static int scaled_pixels(int size, double scale)
+{
+    return (int)fmax(1, rint(size * scale));
+}
+
+/* To its final size where that is smaller. libvips's enlarging is off by parts of a pixel. */
+static enum colonnade_status reduce(struct decoding *decoding, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const struct libvips *lib = decoding->lib;
+    const struct scale scale = find_scale(decoding);
+    const int width = decoding->image->Xsize, height = decoding->image->Ysize;
+    const int seen_w = visible_pixels(width, scale.x, scale.w);
+    const int seen_h = visible_pixels(height, scale.y, scale.h);
+    VipsImage *next = NULL;
+    int failed;
+    decoding->w = scaled_pixels(seen_w, scale.x);
+    decoding->h = scaled_pixels(seen_h, scale.y);
+    if (seen_w < width || seen_h < height) {
+        failed = lib->vips_crop(decoding->image, &next, (width - seen_w) / 2, (height - seen_h) / 2,
+                                seen_w, seen_h, NULL);
+        TRY(take(decoding, failed, next, error));
+    }
+    failed = lib->vips_resize(decoding->image, &next, fmin(1, (double)decoding->w / seen_w),
+                              "vscale", fmin(1, (double)decoding->h / seen_h), NULL);
+    TRY(take(decoding, failed, next, error));
+out:
+    return status;
+}
+
+/* Keys's cubic with a = -1/2 for a point `t` (0 to 1) after the second of four samples. */
+static void cubic_weights(double t, float weights[4])
+{
+    weights[0] = (float)(((-0.5 * t + 1) * t - 0.5) * t);
+    weights[1] = (float)((1.5 * t - 2.5) * t * t + 1);
+    weights[2] = (float)(((-1.5 * t + 2) * t + 0.5) * t);
+    weights[3] = (float)((0.5 * t - 0.5) * t * t);
+}
+
+/* [outer, from, inner] to [outer, to, inner]; beyond the ends their samples go on. */
+static void enlarge_axis(const uint8_t *in, uint8_t *out, size_t outer, int from, int to,
+                         size_t inner)
+{
+    for (int i = 0; i < to; i++) {
+        const double centre = (i + 0.5) * from / to - 0.5, below = floor(centre);
+        const uint8_t *samples[4];
+        float weights[4];
+        cubic_weights(centre - below, weights);
+        for (int k = 0; k < 4; k++) {
+            const int at = (int)fmin(fmax(below - 1 + k, 0), from - 1);
+            samples[k] = in + (size_t)at * inner;
+        }
+        for (size_t o = 0; o < outer; o++)
+            for (size_t j = 0; j < inner; j++) {
+                const size_t at = o * (size_t)from * inner + j;
+                float sum = 0.5f;
+                for (int k = 0; k < 4; k++)
+                    sum += weights[k] * (float)samples[k][at];
+                out[(o * (size_t)to + (size_t)i) * inner + j] = (uint8_t)fminf(fmaxf(sum, 0), 255);
+            }
+    }
+}
+
+/* What was decoded to its final size. */
+static enum colonnade_status enlarge(struct decoding *decoding, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const int have_w = decoding->image->Xsize, have_h = decoding->image->Ysize;
+    const size_t bands = (size_t)decoding->bands, w = (size_t)decoding->w;
+    uint8_t *wide = NULL;
+    TRY(memory_allocate(&wide, (size_t)have_h * w, bands, decoding->file->path, error));
+    TRY(memory_allocate(&decoding->pixels, (size_t)decoding->h * w, bands, decoding->file->path,
+                        error));
+    enlarge_axis(decoding->decoded, wide, (size_t)have_h, have_w, decoding->w, bands);
+    enlarge_axis(wide, decoding->pixels, 1, have_h, decoding->h, w * bands);
+out:
+    free(wide);
+    return status;
+}
+
+/* --- colour --- */
+
+static bool is_grey_or_rgb(const VipsImage *image)
+{
+    switch (image->Type) {
+    case VIPS_INTERPRETATION_B_W:
+    case VIPS_INTERPRETATION_GREY16:
+    case VIPS_INTERPRETATION_RGB:
+    case VIPS_INTERPRETATION_RGB16:
+    case VIPS_INTERPRETATION_sRGB:
+    case VIPS_INTERPRETATION_MULTIBAND:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Any to 8 bits of grey or RGB. */
+static enum colonnade_status convert_colours(struct decoding *decoding,
+                                             struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const struct libvips *lib = decoding->lib;
+    const double white = 255;
+    VipsImage *next = NULL;
+    int failed;
+    if (!is_grey_or_rgb(decoding->image)) {
+        failed = lib->vips_colourspace(decoding->image, &next, VIPS_INTERPRETATION_sRGB, NULL);
+        TRY(take(decoding, failed, next, error));
+    }
+    if (decoding->image->BandFmt == VIPS_FORMAT_USHORT) {
+        failed = lib->vips_linear1(decoding->image, &next, white / decoding->white, 0.5, "uchar",
+                                   TRUE, NULL);
+        TRY(take(decoding, failed, next, error));
+    }
+    if (lib->vips_image_hasalpha(decoding->image)) {
+        VipsArrayDouble *background = lib->vips_array_double_new(&white, 1);
+        failed = lib->vips_flatten(decoding->image, &next, "background", background, NULL);
+        lib->vips_area_unref((VipsArea *)background);
+        TRY(take(decoding, failed, next, error));
+    }
+    const VipsImage *image = decoding->image;
+    if ((image->Bands != 1 && image->Bands != 3) || image->BandFmt != VIPS_FORMAT_UCHAR)
+        RAISE(COLONNADE_FAILURE, "%s: is neither grey, RGB nor CMYK: it has %d bands",
+              decoding->file->path, image->Bands);
+out:
+    return status;
+}
+
+static enum colonnade_status decode(struct decoding *decoding, struct image_facts *facts,
+                                    struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    size_t bytes;
+    TRY(open_image(decoding, 1, error));
+    TRY(check_header(decoding, facts, error));
+    TRY(shrink_on_load(decoding, error));
+    TRY(convert_colours(decoding, error));
+    TRY(reduce(decoding, error));
+    decoding->bands = decoding->image->Bands;
+    decoding->decoded = decoding->lib->vips_image_write_to_memory(decoding->image, &bytes);
+    if (!decoding->decoded)
+        TRY(decode_error(decoding, error));
+out:
+    return status;
+}
+
+/* Decodings run side by side, and libvips keeps what it says of failures in one place for all. So
+ * one that fails is repeated alone, which tells its own reason. */
+static enum colonnade_status decode_beside_others(struct decoding *decoding,
+                                                  struct image_facts *facts,
+                                                  struct colonnade_error *error)
+{
+    static pthread_rwlock_t running = PTHREAD_RWLOCK_INITIALIZER;
+    pthread_rwlock_rdlock(&running);
+    enum colonnade_status status = decode(decoding, facts, NULL);
+    pthread_rwlock_unlock(&running);
+    if (status == COLONNADE_OK)
+        return status;
+    pthread_rwlock_wrlock(&running);
+    decoding->lib->vips_error_clear();
+    status = decode(decoding, facts, error);
+    pthread_rwlock_unlock(&running);
+    return status;
+}
+
+/* --- the result --- */
+
+/* Where of a stored pixel goes, as EXIF numbers it: what is flipped of the stored axes. */
+static const struct {
+    bool x, y;
+} flips[9] = {
+    [2] = {true, false}, [3] = {true, true}, [4] = {false, true},
+    [6] = {false, true}, [7] = {true, true}, [8] = {true, false},
+};
+
+static uint8_t luma(const uint8_t *rgb)
+{
+    return (uint8_t)((299 * rgb[0] + 587 * rgb[1] + 114 * rgb[2] + 500) / 1000);
+}
+
+/* One pixel of 1 or 3 bands to 1 or 3 channels. */
+static void put_pixel(uint8_t *pixel, int c, const uint8_t *stored, int bands)
+{
+    if (c == 1)
+        *pixel = bands == 1 ? *stored : luma(stored);
+    else
+        for (int i = 0; i < c; i++)
+            pixel[i] = stored[bands == 1 ? 0 : i];
+}
+
+/* Turns the image, puts its middle on the target's, and leaves black what it does not cover. */
+static void lay_out(const struct decoding *decoding, uint8_t *pixels)
+{
+    const struct image_target *target = decoding->target;
+    const int bands = decoding->bands;
+    const bool turned = is_turned(decoding);
+    const int w = turned ? decoding->h : decoding->w, h = turned ? decoding->w : decoding->h;
+    /* Below 0: cut off. Halves go down either way. */
+    const int left = (target->w - w) >> 1, top = (target->h - h) >> 1;
+    memset(pixels, 0, (size_t)target->h * (size_t)target->w * (size_t)target->c);
+    for (int y = 0; y < target->h; y++)
+        for (int x = 0; x < target->w; x++, pixels += target->c) {
+            if (y < top || y - top >= h || x < left || x - left >= w)
+                continue;
+            int stored_x = turned ? y - top : x - left, stored_y = turned ? x - left : y - top;
+            if (flips[decoding->orientation].x)
+                stored_x = decoding->w - 1 - stored_x;
+            if (flips[decoding->orientation].y)
+                stored_y = decoding->h - 1 - stored_y;
+            const size_t at = (size_t)stored_y * (size_t)decoding->w + (size_t)stored_x;
+            put_pixel(pixels, target->c, decoding->pixels + at * (size_t)bands, bands);
+        }
+}
+
+enum colonnade_status image_read(const char *path, const struct image_target *target,
+                                 uint8_t *pixels, struct image_facts *facts,
+                                 struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const char *reason;
+    struct file file = {.path = path};
+    struct decoding decoding = {.file = &file, .target = target, .white = UINT16_MAX};
+    TRY(read_file(&file, error));
+    decoding.format = find_format(&file);
+    if (!decoding.format)
+        RAISE(COLONNADE_FAILURE,
+              "%s: is no image: neither JPEG, PNG, WebP, BMP, TIFF, GIF, PGM nor PPM", path);
+    decoding.lib = libvips_open(&reason);
+    if (!decoding.lib)
+        RAISE(COLONNADE_FAILURE, "%s: libvips, which reads images, does not load: %s", path,
+              reason);
+    TRY(decode_beside_others(&decoding, facts, error));
+    TRY(enlarge(&decoding, error));
+    lay_out(&decoding, pixels);
+out:
+    if (decoding.lib) {
+        close_image(&decoding);
+        decoding.lib->g_free(decoding.decoded);
+    }
+    free(decoding.pixels);
+    free(decoding.samples);
+    free(file.bytes);
+    return status;
+}
