@@ -101,20 +101,6 @@ static bool same_order(const struct config *a, const struct config *b)
     return true;
 }
 
-static void remove_entry(struct section *section, const char *key)
-{
-    for (size_t i = 0; i < section->count; i++) {
-        struct entry *entry = &section->entries[i];
-        if (strcmp(entry->key, key) != 0)
-            continue;
-        free(entry->key);
-        free(entry->value);
-        memmove(entry, entry + 1, (section->count - i - 1) * sizeof *entry);
-        section->count--;
-        return;
-    }
-}
-
 /* The run's config takes the free keys of `config`, and the run's settings follow. */
 static enum colonnade_status take_free_keys(struct run *run, const struct config *config,
                                             struct colonnade_error *error)
@@ -125,7 +111,7 @@ static enum colonnade_status take_free_keys(struct run *run, const struct config
         const char *value = find_value(config, section, key);
         struct section *mine = config_section(run->config, section);
         if (!value && mine)
-            remove_entry(mine, key);
+            config_remove_entry(mine, key);
         if (!value)
             continue;
         char *assignment;

@@ -29,12 +29,16 @@ out:
     return status;
 }
 
+static void entry_finish(struct entry *entry)
+{
+    free(entry->key);
+    free(entry->value);
+}
+
 static void section_finish(struct section *section)
 {
-    for (size_t i = 0; i < section->count; i++) {
-        free(section->entries[i].key);
-        free(section->entries[i].value);
-    }
+    for (size_t i = 0; i < section->count; i++)
+        entry_finish(&section->entries[i]);
     free(section->entries);
     free(section->name);
 }
@@ -54,6 +58,34 @@ void config_destroy(struct config *config)
     }
     free(config->path);
     free(config);
+}
+
+static enum colonnade_status copy_section(struct config *config, const struct section *from,
+                                          struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct section *section;
+    TRY(config_add_section(config, from->name, from->line, &section, error));
+    for (size_t i = 0; i < from->count; i++)
+        TRY(config_add_entry(section, from->entries[i].key, from->entries[i].value,
+                             from->entries[i].line, error));
+out:
+    return status;
+}
+
+enum colonnade_status config_copy(struct config **copy, const struct config *config,
+                                  struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct config *made = NULL;
+    TRY(config_create(&made, config->path, error));
+    for (size_t i = 0; i < config->count; i++)
+        TRY(copy_section(made, &config->sections[i], error));
+    *copy = made;
+    made = NULL;
+out:
+    config_destroy(made);
+    return status;
 }
 
 enum colonnade_status config_keep(const struct config *config, void *block,
@@ -170,19 +202,40 @@ const char *quoted_end(const char *value)
     return NULL;
 }
 
-const char *value_fault(const char *value)
+bool is_list(const char *section, const char *key)
+{
+    return !strcmp(section, "sweep") && strchr(key, '.') != NULL;
+}
+
+/* NULL if the text at `*value` may be a value as far as its quotes go, else the rule it breaks;
+ * steps over it, which a comma ends in a list. */
+static const char *item_fault(const char **value, bool list)
+{
+    if (**value == '"') {
+        *value = quoted_end(*value);
+        if (!*value)
+            return "the closing '\"' is missing";
+        *value += list ? strspn(*value, BLANKS) : 0;
+        return **value && !(list && **value == ',') ? "nothing may follow the closing '\"'" : NULL;
+    }
+    const size_t length = strcspn(*value, list ? "," : "");
+    *value += length;
+    return length == 0 ? "an item of the list is empty; an empty text is written \"\"" : NULL;
+}
+
+const char *value_fault(const char *value, bool list)
 {
     if (*value == '\0')
         return "no value; an empty text is written \"\"";
     for (const char *c = value; *c; c++)
         if (((unsigned char)*c < ' ' && *c != '\t') || *c == 0x7f)
             return "the value holds a control character";
-    if (*value != '"')
-        return NULL;
-    const char *end = quoted_end(value);
-    if (!end)
-        return "the closing '\"' is missing";
-    return *end ? "nothing may follow the closing '\"'" : NULL;
+    const char *fault = item_fault(&value, list);
+    while (!fault && *value) {
+        value += 1 + strspn(value + 1, BLANKS);
+        fault = item_fault(&value, list);
+    }
+    return fault;
 }
 
 void unquote(char *value)
@@ -220,10 +273,36 @@ static enum colonnade_status split_assignment(char *text, const char *assignment
     fault = name_fault(*section, *key);
     if (fault)
         RAISE(COLONNADE_USAGE, "--set %s: '%s': %s", assignment, *key, fault);
-    fault = value_fault(*value);
+    const bool list = is_list(*section, *key);
+    fault = value_fault(*value, list);
     if (fault)
         RAISE(COLONNADE_USAGE, "--set %s: %s: %s", assignment, *key, fault);
-    unquote(*value);
+    if (!list)
+        unquote(*value);
+out:
+    return status;
+}
+
+enum colonnade_status config_set(struct config *config, const char *name, const char *key,
+                                 const char *value, int line, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    char *copy = NULL;
+    struct section *section = config_find(config, name);
+    if (!section)
+        TRY(config_add_section(config, name, line, &section, error));
+    for (size_t i = 0; i < section->count; i++) {
+        struct entry *entry = &section->entries[i];
+        if (strcmp(entry->key, key) != 0)
+            continue;
+        TRY(memory_copy_text(&copy, value, error));
+        char *old = entry->value; /* settings that were read may point to it */
+        entry->value = copy;
+        entry->line = line;
+        TRY(config_keep(config, old, error));
+        goto out;
+    }
+    TRY(config_add_entry(section, key, value, line, error));
 out:
     return status;
 }
@@ -232,28 +311,37 @@ enum colonnade_status config_override(struct config *config, const char *assignm
                                       struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
-    char *text = NULL, *copy = NULL, *name = NULL, *key = NULL, *value = NULL;
+    char *text = NULL, *name = NULL, *key = NULL, *value = NULL;
     TRY(memory_copy_text(&text, assignment, error));
     TRY(split_assignment(text, assignment, &name, &key, &value, error));
+    TRY(config_set(config, name, key, value, 0, error));
+out:
+    free(text);
+    return status;
+}
 
+void config_remove_section(struct config *config, const char *name)
+{
     struct section *section = config_find(config, name);
     if (!section)
-        TRY(config_add_section(config, name, 0, &section, error));
+        return;
+    section_finish(section);
+    const size_t after = config->count - (size_t)(section - config->sections) - 1;
+    memmove(section, section + 1, after * sizeof *section);
+    config->count--;
+}
+
+void config_remove_entry(struct section *section, const char *key)
+{
     for (size_t i = 0; i < section->count; i++) {
         struct entry *entry = &section->entries[i];
         if (strcmp(entry->key, key) != 0)
             continue;
-        TRY(memory_copy_text(&copy, value, error));
-        char *old = entry->value; /* settings that were read may point to it */
-        entry->value = copy;
-        entry->line = 0;
-        TRY(config_keep(config, old, error));
-        goto out;
+        entry_finish(entry);
+        memmove(entry, entry + 1, (section->count - i - 1) * sizeof *entry);
+        section->count--;
+        return;
     }
-    TRY(config_add_entry(section, key, value, 0, error));
-out:
-    free(text);
-    return status;
 }
 
 enum colonnade_status config_check_all_read(const struct config *config,
@@ -279,9 +367,10 @@ static bool needs_quotes(const char *value)
     return false;
 }
 
-static void print_value(FILE *stream, const char *value)
+/* `as_it_is`: a list, which has its quotes in it. */
+static void print_value(FILE *stream, const char *value, bool as_it_is)
 {
-    if (!needs_quotes(value)) {
+    if (as_it_is || !needs_quotes(value)) {
         fputs(value, stream);
         return;
     }
@@ -308,7 +397,8 @@ enum colonnade_status config_print(const struct config *config, char **text,
         fprintf(stream, "%s[%s]\n", i ? "\n" : "", section->name);
         for (size_t j = 0; j < section->count; j++) {
             fprintf(stream, "%s = ", section->entries[j].key);
-            print_value(stream, section->entries[j].value);
+            print_value(stream, section->entries[j].value,
+                        is_list(section->name, section->entries[j].key));
             fputc('\n', stream);
         }
     }

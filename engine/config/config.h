@@ -100,18 +100,38 @@ struct key {
 /* Reads the file (or text, with `path` for its diagnostics). On error nothing is left behind.
  * A comment begins with '#' or ';' at the start of a line or value or after a blank. Blanks around
  * keys and values, and indentation, mean nothing. A value may stand in double quotes, which keep
- * it as it is; a quote in it is then written twice. Keys of [sweep] may be NODE.KEY. */
+ * it as it is; a quote in it is then written twice. Keys of [sweep] may be NODE.KEY: the value of
+ * such a one is kept as it stands, for config_items(). */
 enum colonnade_status config_load(struct config **config, const char *path,
                                   struct colonnade_error *error);
 enum colonnade_status config_parse(struct config **config, const char *path, const char *text,
                                    struct colonnade_error *error);
 void config_destroy(struct config *config); /* NULL is fine */
 
+/* Another config of the same text and lines, of which nothing has been read. */
+enum colonnade_status config_copy(struct config **copy, const struct config *config,
+                                  struct colonnade_error *error);
+
 /* Applies "SECTION.KEY=VALUE" of a --set. A key that stands in the file keeps its place; a section
  * or key that does not is added at the end: whether it means anything is for the reader to say.
  * '#' and ';' begin no comment here. Pointers to sections and entries may become invalid. */
 enum colonnade_status config_override(struct config *config, const char *assignment,
                                       struct colonnade_error *error);
+
+/* The same of one key whose value stands as it is, on `line` as far as diagnostics go. */
+enum colonnade_status config_set(struct config *config, const char *section, const char *key,
+                                 const char *value, int line, struct colonnade_error *error);
+
+/* Takes a section, or a section's key, away; one that is not there is fine. Pointers to sections,
+ * or to the section's entries, become invalid. */
+void config_remove_section(struct config *config, const char *name);
+void config_remove_entry(struct section *section, const char *key);
+
+/* The items of a NODE.KEY's value in [sweep]: commas between, and an item that holds commas in
+ * quotes. They stay valid while the config lives. */
+enum colonnade_status config_items(const struct config *config, const struct section *section,
+                                   const struct entry *entry, struct names *items,
+                                   struct colonnade_error *error);
 
 /* NULL where there is none. config_section marks it read. */
 struct section *config_section(struct config *config, const char *name);

@@ -38,8 +38,11 @@ enum colonnade_status config_raise(const struct config *config, const struct sec
 /* NULL if `name` may name a section, or its key where `section` is given, else the rule. */
 const char *name_fault(const char *section, const char *name);
 
+/* Whether the key's value is a list of items, each perhaps in quotes: a NODE.KEY of [sweep]. */
+bool is_list(const char *section, const char *key);
+
 /* NULL if `value`, without blanks around, may be one, else the rule it breaks. */
-const char *value_fault(const char *value);
+const char *value_fault(const char *value, bool list);
 
 /* The byte after the quoted text that `value` begins with; NULL where its end is missing. */
 const char *quoted_end(const char *value);

@@ -85,18 +85,20 @@ out:
     return status;
 }
 
-/* Cuts the comment off a value that has no blanks before it. */
-static void cut_comment(char *value)
+/* Cuts the comment off a value that has no blanks before it. Quotes stand at the value's start, in
+ * a list at each item's. */
+static void cut_comment(char *value, bool list)
 {
-    char *c = value;
-    const char *end = *value == '"' ? quoted_end(value) : NULL;
-    if (end)
-        c += end - value;
-    for (; *c; c++) {
-        if (begins_comment(c) && (c == value || strchr(BLANKS, c[-1]))) {
+    bool start = true; /* of what may be quoted */
+    for (char *c = value; *c; c++) {
+        const char *end = start && *c == '"' ? quoted_end(c) : NULL;
+        if (end)
+            c += end - c;
+        if (begins_comment(c) && (c == value || strchr(BLANKS, c[-1])))
             *c = '\0';
+        if (*c == '\0')
             return;
-        }
+        start = list && (*c == ',' || (start && strchr(BLANKS, *c)));
     }
 }
 
@@ -120,10 +122,11 @@ static enum colonnade_status read_pair(struct source *source, char *line)
     if (fault)
         RAISE_AT(COLONNADE_USAGE, config->path, source->line, "[%s] key '%s': %s", section->name,
                  key, fault);
+    const bool list = is_list(section->name, key);
     char *value = trim(equals + 1);
-    cut_comment(value);
+    cut_comment(value, list);
     value = trim(value);
-    fault = value_fault(value);
+    fault = value_fault(value, list);
     if (fault)
         RAISE_AT(COLONNADE_USAGE, config->path, source->line, "[%s] %s: %s", section->name, key,
                  fault);
@@ -192,7 +195,8 @@ static enum colonnade_status add_pair(struct source *source)
                  "[%s] key '%s' is given twice; the first is on line %d", section->name, key,
                  first->line);
     reveal(source->value);
-    unquote(source->value);
+    if (!is_list(section->name, key))
+        unquote(source->value);
     TRY(config_add_entry(section, key, source->value, source->line, error));
     source->value_length = 0;
 out:

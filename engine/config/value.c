@@ -289,25 +289,62 @@ static size_t count_commas(const char *text)
     return count;
 }
 
+/* `names` becomes a list of no items with room for as many as `text` may have; `*copy`, which the
+ * config has too, is a copy of the text for them to point into. */
+static enum colonnade_status names_init(struct names *names, const struct config *config,
+                                        const char *text, char **copy,
+                                        struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const size_t most = count_commas(text) + 1;
+    char **items;
+    TRY(memory_allocate(&items, most * sizeof *items + strlen(text) + 1, 1, "a list", error));
+    TRY(config_keep(config, items, error));
+    *names = (struct names){.items = items};
+    *copy = strcpy((char *)(items + most), text);
+out:
+    return status;
+}
+
 static enum colonnade_status read_names(const struct value *value, void *field)
 {
     struct names *names = field;
-    size_t count = count_commas(value->text) + 1;
-    char **items; /* and behind them the text they point into */
-    enum colonnade_status status = memory_allocate(
-        &items, count * sizeof *items + strlen(value->text) + 1, 1, "a list", value->error);
-    if (status == COLONNADE_OK)
-        status = config_keep(value->config, items, value->error);
-    if (status != COLONNADE_OK)
-        return status;
-    char *rest = strcpy((char *)(items + count), value->text);
-    for (size_t i = 0; i < count; i++) {
-        items[i] = trim(strsep(&rest, ","));
-        if (*items[i] == '\0')
+    char *rest;
+    enum colonnade_status status =
+        names_init(names, value->config, value->text, &rest, value->error);
+    while (status == COLONNADE_OK && rest) {
+        char *item = trim(strsep(&rest, ","));
+        if (*item == '\0')
             return malformed(value);
+        names->items[names->count++] = item;
     }
-    *names = (struct names){.items = items, .count = count};
-    return COLONNADE_OK;
+    return status;
+}
+
+enum colonnade_status config_items(const struct config *config, const struct section *section,
+                                   const struct entry *entry, struct names *items,
+                                   struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    char *rest;
+    TRY(names_init(items, config, entry->value, &rest, error));
+    while (rest) {
+        rest += strspn(rest, BLANKS);
+        char *item = rest;
+        const char *end = *item == '"' ? quoted_end(item) : NULL;
+        rest = strchr(end ? end : item, ',');
+        if (rest)
+            *rest++ = '\0';
+        unquote(trim(item));
+        for (size_t i = 0; i < items->count; i++)
+            if (strcmp(items->items[i], item) == 0)
+                TRY(config_error(config, section, entry->key, error,
+                                 "[%s] %s = %s: '%s' is given twice", section->name, entry->key,
+                                 entry->value, item));
+        items->items[items->count++] = item;
+    }
+out:
+    return status;
 }
 
 /* The word in choices[0], if there is one, stands for no numbers. */

@@ -299,6 +299,46 @@ out:
     return status;
 }
 
+static void forget_parts(struct dataset *data)
+{
+    free(data->training);
+    free(data->validation);
+    free(data->mean);
+    free(data->std);
+    data->training = data->validation = NULL;
+    data->mean = data->std = NULL;
+}
+
+enum colonnade_status dataset_reseed(struct dataset **data, struct config *config, uint64_t seed,
+                                     struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct data_settings settings = {0};
+    struct section *section;
+    if ((*data)->seed == seed)
+        return COLONNADE_OK;
+    TRY(read_settings(config, &section, &settings, error));
+    if (source_types[settings.source]->seeded) {
+        dataset_destroy(*data);
+        *data = NULL;
+        TRY(dataset_open(data, config, seed, true, error));
+        goto out;
+    }
+    forget_parts(*data);
+    (*data)->seed = seed;
+    TRY(split_validation(*data, config, section, settings.validation, error));
+    TRY(set_scale(*data, config, section, &settings, error));
+out:
+    return status;
+}
+
+enum colonnade_status dataset_check_keys(struct config *config, struct colonnade_error *error)
+{
+    struct data_settings settings = {0};
+    struct section *section;
+    return read_settings(config, &section, &settings, error);
+}
+
 enum colonnade_status dataset_describe(struct dataset **result, struct config *config,
                                        struct colonnade_error *error)
 {
@@ -330,9 +370,6 @@ void dataset_destroy(struct dataset *data)
     for (int i = 0; data->class_names && i < data->classes; i++)
         free(data->class_names[i]);
     free(data->class_names);
-    free(data->mean);
-    free(data->std);
-    free(data->training);
-    free(data->validation);
+    forget_parts(data);
     free(data);
 }

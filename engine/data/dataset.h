@@ -64,6 +64,7 @@ struct source_type {
     /* Of the keys that only some sources read, those that this one does (NULL-terminated): given
      * for another source they are an error; for this one, missing without a fallback, too. */
     const char *const *keys;
+    bool seeded; /* its images come from the seed */
     /* Fills c, h, w, classes, class_names (or leaves it NULL), and the splits that are wanted, of
      * which at most limit_train and limit_test images are kept. `data` has source and seed.
      * Settings are as [data] says, checked; a bad file's diagnostic names the file. */
@@ -79,6 +80,14 @@ extern const char *const source_names[]; /* NULL-terminated, same order */
 enum colonnade_status dataset_open(struct dataset **data, struct config *config, uint64_t seed,
                                    bool want_train, struct colonnade_error *error);
 void dataset_destroy(struct dataset *data);
+
+/* The same data under another seed: the validation part is chosen anew, and what is measured of the
+ * rest; nothing is read again but where the images themselves come from the seed. */
+enum colonnade_status dataset_reseed(struct dataset **data, struct config *config, uint64_t seed,
+                                     struct colonnade_error *error);
+
+/* Reads [data] for its mistakes alone, and nothing that it names. */
+enum colonnade_status dataset_check_keys(struct config *config, struct colonnade_error *error);
 
 /* Just shape and classes: what `summary` needs. Cheap where a source's headers say it. */
 enum colonnade_status dataset_describe(struct dataset **data, struct config *config,

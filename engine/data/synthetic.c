@@ -94,5 +94,6 @@ const struct source_type synthetic_source = {
     .name = "synthetic",
     .help = "images made from the seed: noise and a pattern that tells the class",
     .keys = (const char *const[]){"shape", "classes", "count", NULL},
+    .seeded = true,
     .open = open_synthetic,
 };

@@ -439,6 +439,72 @@ out:
     return status;
 }
 
+/* Room for all that sections can become: a node and an epilogue each, and the input. */
+static enum colonnade_status draft_init(struct draft *draft, struct config *config,
+                                        struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    *draft = (struct draft){.config = config, .capacity = 2 * (int)config->count + 1};
+    const size_t capacity = (size_t)draft->capacity;
+    TRY(memory_allocate(&draft->nodes, capacity, sizeof *draft->nodes, "nodes", error));
+    TRY(memory_allocate(&draft->sections, capacity, sizeof *draft->sections, "nodes", error));
+    TRY(memory_allocate(&draft->output_of, capacity, sizeof *draft->output_of, "nodes", error));
+out:
+    return status;
+}
+
+static void draft_finish(struct draft *draft)
+{
+    for (int i = 0; i < draft->count && draft->nodes; i++) {
+        free(draft->nodes[i].name);
+        free(draft->nodes[i].settings);
+    }
+    free(draft->nodes);
+    free(draft->sections);
+    free(draft->output_of);
+}
+
+/* Of nodes in any order: which the output needs. */
+static void mark_needed(const struct draft *draft, int output, bool *needed)
+{
+    needed[output] = true;
+    for (bool more = true; more;) {
+        more = false;
+        for (int i = 0; i < draft->count; i++)
+            for (int j = 0; j < draft->nodes[i].input_count && needed[i]; j++) {
+                more |= !needed[draft->nodes[i].inputs[j]];
+                needed[draft->nodes[i].inputs[j]] = true;
+            }
+    }
+}
+
+static void drop_sections(const struct draft *draft, const bool *needed)
+{
+    for (int i = 1; i < draft->count; i++)
+        if (draft->nodes[i].owner == i && !needed[i] && !needed[draft->output_of[i]])
+            config_remove_section(draft->config, draft->nodes[i].name);
+}
+
+enum colonnade_status graph_check_keys(struct config *config, bool drop_unused,
+                                       struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct draft draft;
+    bool *needed = NULL;
+    int output;
+    TRY(draft_init(&draft, config, error));
+    TRY(draft_all(&draft, &output, error));
+    if (!drop_unused)
+        goto out;
+    TRY(memory_allocate(&needed, (size_t)draft.count, sizeof *needed, "nodes", error));
+    mark_needed(&draft, output, needed);
+    drop_sections(&draft, needed);
+out:
+    free(needed);
+    draft_finish(&draft);
+    return status;
+}
+
 enum colonnade_status graph_create(struct graph **created, struct config *config,
                                    struct shape input, int classes, struct colonnade_error *error)
 {
@@ -446,12 +512,10 @@ enum colonnade_status graph_create(struct graph **created, struct config *config
     struct graph *graph = NULL;
     int *order = NULL, *place = NULL, output = 0;
     bool *used = NULL;
-    struct draft draft = {.config = config, .capacity = 2 * (int)config->count + 1};
-    size_t capacity = (size_t)draft.capacity;
+    struct draft draft;
     *created = NULL;
-    TRY(memory_allocate(&draft.nodes, capacity, sizeof *draft.nodes, "nodes", error));
-    TRY(memory_allocate(&draft.sections, capacity, sizeof *draft.sections, "nodes", error));
-    TRY(memory_allocate(&draft.output_of, capacity, sizeof *draft.output_of, "nodes", error));
+    TRY(draft_init(&draft, config, error));
+    const size_t capacity = (size_t)draft.capacity;
     TRY(memory_allocate(&order, capacity, sizeof *order, "nodes", error));
     TRY(memory_allocate(&place, capacity, sizeof *place, "nodes", error));
     TRY(memory_allocate(&used, capacity, sizeof *used, "nodes", error));
@@ -472,13 +536,7 @@ enum colonnade_status graph_create(struct graph **created, struct config *config
     *created = graph;
     graph = NULL;
 out:
-    for (int i = 0; i < draft.count && draft.nodes; i++) {
-        free(draft.nodes[i].name);
-        free(draft.nodes[i].settings);
-    }
-    free(draft.nodes);
-    free(draft.sections);
-    free(draft.output_of);
+    draft_finish(&draft);
     free(order);
     free(place);
     free(used);

@@ -30,6 +30,11 @@ void graph_destroy(struct graph *graph);
 enum colonnade_status graph_freeze(struct graph *graph, struct config *config,
                                    const struct names *names, struct colonnade_error *error);
 
+/* Reads the same sections for mistakes in them alone: keys and edges, but no shapes. With
+ * `drop_unused`, sections of nodes that the output does not need are taken out of the config. */
+enum colonnade_status graph_check_keys(struct config *config, bool drop_unused,
+                                       struct colonnade_error *error);
+
 /* -1 where there is none. */
 int graph_find(const struct graph *graph, const char *name);
 
