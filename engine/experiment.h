@@ -21,6 +21,17 @@ enum colonnade_status experiment_begin(struct run **run, struct config *config,
 enum colonnade_status experiment_check_data(const struct run *run, const struct dataset *data,
                                             struct colonnade_error *error);
 
+/* A key of a config, by name; a list of them ends with NULL. */
+struct key_name {
+    const char *section, *key;
+};
+
+/* Raises where what was begun as `before`, and is in the file at `path`, cannot go on as `now`,
+ * with the keys that differ; those `ignored` may. */
+enum colonnade_status resume_check(const struct config *before, const struct config *now,
+                                   const char *path, const struct key_name *ignored,
+                                   struct colonnade_error *error);
+
 /* A run out of its file, to go on with under the settings of `config`. Only keys that change
  * nothing of what was trained so far may differ from those that the file holds. */
 enum colonnade_status resume_load(struct run **run, const char *path, const struct config *config,

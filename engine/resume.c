@@ -7,33 +7,30 @@
 #include <string.h>
 
 /* What may differ: it decides how far, where and on what a run goes on, not what was trained. */
-static const struct {
-    const char *section, *key;
-} free_keys[] = {
+static const struct key_name free_keys[] = {
     {"run", "output"},
     {"run", "threads"},
     {"train", "epochs"},
     {"train", "max_steps"},
     {"train", "checkpoint_every"},
+    {NULL, NULL},
 };
 
-enum { FREE_KEY_COUNT = sizeof free_keys / sizeof *free_keys };
-
-static bool is_free(const char *section, const char *key)
+static bool is_free(const struct key_name *ignored, const char *section, const char *key)
 {
-    for (size_t i = 0; i < FREE_KEY_COUNT; i++)
-        if (strcmp(section, free_keys[i].section) == 0 && strcmp(key, free_keys[i].key) == 0)
+    for (; ignored->section; ignored++)
+        if (strcmp(section, ignored->section) == 0 && strcmp(key, ignored->key) == 0)
             return true;
     return false;
 }
 
 /* "run.output, run.threads, ..." */
-static const char *free_names(char *text, size_t size)
+static const char *join_names(const struct key_name *keys, char *text, size_t size)
 {
     size_t used = 0;
-    for (size_t i = 0; i < FREE_KEY_COUNT && used < size; i++)
-        used += (size_t)snprintf(text + used, size - used, "%s%s.%s", i ? ", " : "",
-                                 free_keys[i].section, free_keys[i].key);
+    for (const struct key_name *key = keys; key->section && used < size; key++)
+        used += (size_t)snprintf(text + used, size - used, "%s%s.%s", used ? ", " : "",
+                                 key->section, key->key);
     return text;
 }
 
@@ -63,14 +60,15 @@ static void append_difference(char *text, size_t size, const char *section, cons
 /* Appends the keys of `a` whose values in `b` differ; with `only_missing`, those that `b` lacks.
  * `swapped`: `a` is the config of now. */
 static void append_differences(char *text, size_t size, const struct config *a,
-                               const struct config *b, bool only_missing, bool swapped)
+                               const struct config *b, const struct key_name *ignored,
+                               bool only_missing, bool swapped)
 {
     for (size_t i = 0; i < a->count; i++) {
         const struct section *section = &a->sections[i];
         for (size_t j = 0; j < section->count; j++) {
             const struct entry *entry = &section->entries[j];
             const char *other = find_value(b, section->name, entry->key);
-            if (is_free(section->name, entry->key) || (only_missing && other))
+            if (is_free(ignored, section->name, entry->key) || (only_missing && other))
                 continue;
             if (!other || strcmp(entry->value, other) != 0)
                 append_difference(text, size, section->name, entry->key,
@@ -106,24 +104,36 @@ static enum colonnade_status take_free_keys(struct run *run, const struct config
                                             struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
-    for (size_t i = 0; i < FREE_KEY_COUNT; i++) {
-        const char *section = free_keys[i].section, *key = free_keys[i].key;
+    for (const struct key_name *free = free_keys; free->section; free++) {
+        const char *section = free->section, *key = free->key;
         const char *value = find_value(config, section, key);
         struct section *mine = config_section(run->config, section);
         if (!value && mine)
             config_remove_entry(mine, key);
         if (!value)
             continue;
-        char *assignment;
-        if (asprintf(&assignment, "%s.%s=%s", section, key, value) < 0)
-            RAISE(COLONNADE_FAILURE, "no memory for %s.%s", section, key);
-        status = config_override(run->config, assignment, error);
-        free(assignment);
-        TRY(status);
+        TRY(config_set(run->config, section, key, value, 0, error));
     }
     TRY(settings_read(&run->settings, run->config, error));
 out:
     return status;
+}
+
+enum colonnade_status resume_check(const struct config *before, const struct config *now,
+                                   const char *path, const struct key_name *ignored,
+                                   struct colonnade_error *error)
+{
+    char differences[1024] = "", names[256];
+    append_differences(differences, sizeof differences, before, now, ignored, false, false);
+    append_differences(differences, sizeof differences, now, before, ignored, true, true);
+    if (differences[0])
+        return error_set(error, COLONNADE_USAGE, "%s cannot go on in %s: %s (what may differ: %s)",
+                         now->path, path, differences, join_names(ignored, names, sizeof names));
+    if (!same_order(before, now))
+        return error_set(error, COLONNADE_USAGE,
+                         "%s cannot go on in %s: its nodes stand in another order", now->path,
+                         path);
+    return COLONNADE_OK;
 }
 
 enum colonnade_status resume_load(struct run **run, const char *path, const struct config *config,
@@ -131,16 +141,8 @@ enum colonnade_status resume_load(struct run **run, const char *path, const stru
 {
     enum colonnade_status status = COLONNADE_OK;
     struct run *loaded = NULL;
-    char differences[1024] = "", names[256];
     TRY(run_load(&loaded, path, error));
-    append_differences(differences, sizeof differences, loaded->config, config, false, false);
-    append_differences(differences, sizeof differences, config, loaded->config, true, true);
-    if (differences[0])
-        RAISE(COLONNADE_USAGE, "%s cannot go on in %s: %s (what may differ: %s)", config->path,
-              path, differences, free_names(names, sizeof names));
-    if (!same_order(loaded->config, config))
-        RAISE(COLONNADE_USAGE, "%s cannot go on in %s: its nodes stand in another order",
-              config->path, path);
+    TRY(resume_check(loaded->config, config, path, free_keys, error));
     TRY(take_free_keys(loaded, config, error));
     *run = loaded;
     loaded = NULL;

@@ -6,6 +6,8 @@
 
 #include <stddef.h>
 
+#define COUNT_OF(array) (sizeof(array) / sizeof(array)[0])
+
 enum { MEMORY_ALIGNMENT = 64 }; /* a cache line, and the widest vector */
 
 /* a * b and a + b, or SIZE_MAX where they do not fit: an allocation of that fails. */

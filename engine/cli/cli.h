@@ -19,7 +19,7 @@ struct options {
     const char *const *sets; /* "SECTION.KEY=VALUE" each */
     size_t set_count;
     const char *out, *format;
-    int threads, batch;
+    int threads, batch, jobs;
     double seconds;
     bool resume, quiet, json, inference;
 };
@@ -29,6 +29,7 @@ struct options {
 enum colonnade_status verb_train(const struct options *options, struct colonnade_error *error);
 enum colonnade_status verb_eval(const struct options *options, struct colonnade_error *error);
 enum colonnade_status verb_summary(const struct options *options, struct colonnade_error *error);
+enum colonnade_status verb_sweep(const struct options *options, struct colonnade_error *error);
 enum colonnade_status verb_bench(const struct options *options, struct colonnade_error *error);
 enum colonnade_status verb_report(const struct options *options, struct colonnade_error *error);
 enum colonnade_status verb_export(const struct options *options, struct colonnade_error *error);
@@ -39,6 +40,10 @@ enum colonnade_status verb_doctor(const struct options *options, struct colonnad
 /* experiment.c: configs, data and runs as verbs need them. */
 
 /* The config of a file, with --set, --out and --batch applied. */
+enum colonnade_status experiment_load(struct config **config, const char *path,
+                                      const struct options *options, struct colonnade_error *error);
+
+/* The same for a single run: a [sweep] in it is checked and taken away. */
 enum colonnade_status experiment_config(struct config **config, const char *path,
                                         const struct options *options,
                                         struct colonnade_error *error);
@@ -87,6 +92,10 @@ void json_add(struct json_object *object, const char *key, struct json_object *v
 const char *count_text(uint64_t count);
 const char *bytes_text(double bytes);
 const char *shape_text(struct shape shape);
+const char *duration_text(double seconds); /* "1:05:09", "2:03" */
+
+/* Whether standard error is a terminal on which a line can be drawn over. */
+bool terminal_is_live(void);
 
 /* In characters; 80 by 24 where it is not known. */
 struct terminal_size {

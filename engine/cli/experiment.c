@@ -1,6 +1,8 @@
 /* What the verbs begin with: a config with its overrides, the graph of it, the data of a run. */
 #include "engine/cli/cli.h"
 
+#include "engine/sweep/sweep.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,9 +26,8 @@ static enum colonnade_status override_text(struct config *config, const char *ke
     return status;
 }
 
-enum colonnade_status experiment_config(struct config **config, const char *path,
-                                        const struct options *options,
-                                        struct colonnade_error *error)
+enum colonnade_status experiment_load(struct config **config, const char *path,
+                                      const struct options *options, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     struct config *loaded = NULL;
@@ -37,6 +38,21 @@ enum colonnade_status experiment_config(struct config **config, const char *path
         TRY(override_text(loaded, "run.output", options->out, error));
     if (options->batch)
         TRY(override_number(loaded, "train.batch", options->batch, error));
+    *config = loaded;
+    loaded = NULL;
+out:
+    config_destroy(loaded);
+    return status;
+}
+
+enum colonnade_status experiment_config(struct config **config, const char *path,
+                                        const struct options *options,
+                                        struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct config *loaded = NULL;
+    TRY(experiment_load(&loaded, path, options, error));
+    TRY(sweep_reduce_to_base(loaded, error));
     *config = loaded;
     loaded = NULL;
 out:

@@ -24,9 +24,16 @@ enum option_flag {
     OPTION_JSON = 1 << 8,
     OPTION_HELP = 1 << 9,
     OPTION_FORMAT = 1 << 10,
+    OPTION_JOBS = 1 << 11,
 };
 
-enum { OPTION_COUNT = 11, THREADS_MOST = 1024, BATCH_MOST = 1 << 20, SECONDS_MOST = 86400 };
+enum {
+    OPTION_COUNT = 12,
+    THREADS_MOST = 1024,
+    JOBS_MOST = 1024,
+    BATCH_MOST = 1 << 20,
+    SECONDS_MOST = 86400
+};
 
 struct option_row {
     enum option_flag flag;
@@ -39,8 +46,9 @@ static const struct option_row option_rows[OPTION_COUNT] = {
     {OPTION_SET, "set", "SECTION.KEY=VALUE", 0, "overrides a key of the config; may be repeated"},
     {OPTION_OUT, "out", "FILE", 'o', "where the result is written"},
     {OPTION_FORMAT, "format", "FORMAT", 0, "what is written: onnx or npz"},
-    {OPTION_RESUME, "resume", NULL, 0, "goes on from the run file, or starts where there is none"},
+    {OPTION_RESUME, "resume", NULL, 0, "goes on from the file, or starts where there is none"},
     {OPTION_THREADS, "threads", "N", 0, "threads to run on (default: all cores)"},
+    {OPTION_JOBS, "jobs", "N", 0, "rows trained at a time, on cores of their own (default: 1)"},
     {OPTION_BATCH, "batch", "N", 0, "images a mini-batch (default: the config's)"},
     {OPTION_SECONDS, "seconds", "S", 0, "how long to measure (default: 5)"},
     {OPTION_INFERENCE, "inference", NULL, 0, "times the forward pass alone"},
@@ -72,6 +80,12 @@ static const struct verb verbs[] = {
      OPTION_SET | OPTION_THREADS | OPTION_JSON, 1, 1, verb_eval},
     {"summary", "CONFIG|RUN", "shows the network: shapes, parameters, work, memory", NULL,
      OPTION_SET | OPTION_JSON, 1, 1, verb_summary},
+    {"sweep", "CONFIG", "trains the grid of the config's [sweep], one row a combination and seed",
+     "The file has every row as soon as it is trained, and --resume trains those that it lacks.\n"
+     "A combination whose shapes cannot be, or whose training fails, is a row with its reason.\n"
+     "One row is trained at a time, so that times can be compared; with --jobs they cannot.\n",
+     OPTION_SET | OPTION_OUT | OPTION_RESUME | OPTION_JOBS | OPTION_QUIET | OPTION_JSON, 1, 1,
+     verb_sweep},
     {"bench", "CONFIG", "times training steps, or inference, of a config",
      "Medians over rounds, with this machine's sgemm measured in turn beside them.\n"
      "A multiply-add is two operations; training counts as three times the forward pass.\n",
@@ -205,6 +219,9 @@ static enum colonnade_status take_option(struct options *options, const struct v
         break;
     case OPTION_THREADS:
         TRY(parse_number(verb, row, argument, THREADS_MOST, &options->threads, NULL, error));
+        break;
+    case OPTION_JOBS:
+        TRY(parse_number(verb, row, argument, JOBS_MOST, &options->jobs, NULL, error));
         break;
     case OPTION_BATCH:
         TRY(parse_number(verb, row, argument, BATCH_MOST, &options->batch, NULL, error));

@@ -1,4 +1,4 @@
-/* Standard output: JSON lines, and numbers as people read them. */
+/* Standard output and the terminal: JSON lines, and numbers as people read them. */
 #include "engine/cli/cli.h"
 
 #include <errno.h>
@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { TEXT_BUFFERS = 4, TEXT_BYTES = 48 };
 
@@ -89,6 +90,23 @@ const char *shape_text(struct shape shape)
     return text;
 }
 
+const char *duration_text(double seconds)
+{
+    char *text = next_buffer();
+    long left = lround(fmin(seconds, 1e9));
+    if (left >= 3600)
+        snprintf(text, TEXT_BYTES, "%ld:%02ld:%02ld", left / 3600, left / 60 % 60, left % 60);
+    else
+        snprintf(text, TEXT_BYTES, "%ld:%02ld", left / 60, left % 60);
+    return text;
+}
+
+bool terminal_is_live(void)
+{
+    const char *term = getenv("TERM");
+    return isatty(STDERR_FILENO) && (!term || strcmp(term, "dumb") != 0);
+}
+
 double clock_seconds(void)
 {
     struct timespec now;
@@ -96,8 +114,6 @@ double clock_seconds(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-/* VmHWM of proc(5), in KiB there. getrusage() would tell the peak of whatever process this one was
- * before it became this program, too. */
 struct terminal_size terminal_size(int descriptor)
 {
     struct winsize size;
@@ -106,6 +122,8 @@ struct terminal_size terminal_size(int descriptor)
     return (struct terminal_size){size.ws_col, size.ws_row};
 }
 
+/* VmHWM of proc(5), in KiB there. getrusage() would tell the peak of whatever process this one was
+ * before it became this program, too. */
 size_t peak_rss_bytes(void)
 {
     char line[128];

@@ -5,7 +5,6 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -30,8 +29,7 @@ static enum colonnade_status begin(void *context, const struct run *run, size_t 
                                    struct colonnade_error *error)
 {
     struct progress_display *display = context;
-    const char *term = getenv("TERM");
-    display->terminal = isatty(STDERR_FILENO) && (!term || strcmp(term, "dumb") != 0);
+    display->terminal = terminal_is_live();
     display->batches = batches;
     fprintf(stderr, "%s: %s parameters, %s steps an epoch, %d thread%s -> %s\n", display->name,
             count_text(run->graph->parameters), count_text(batches), display->threads,
@@ -43,16 +41,6 @@ static enum colonnade_status begin(void *context, const struct run *run, size_t 
     return COLONNADE_OK;
 }
 
-/* "1:05:09", "2:03" */
-static void print_duration(char *text, size_t size, double seconds)
-{
-    long left = lround(fmin(seconds, 1e9));
-    if (left >= 3600)
-        snprintf(text, size, "%ld:%02ld:%02ld", left / 3600, left / 60 % 60, left % 60);
-    else
-        snprintf(text, size, "%ld:%02ld", left / 60, left % 60);
-}
-
 static void draw(struct progress_display *display, const struct run *run, double now)
 {
     const struct progress *progress = &run->progress;
@@ -61,14 +49,13 @@ static void draw(struct progress_display *display, const struct run *run, double
     double elapsed = now - display->epoch_start;
     double rate = (double)(progress->samples - display->samples_first) / fmax(elapsed, 1e-9);
     double left = (double)(display->batches - done) * run->settings.batch / fmax(rate, 1e-9);
-    char bar[BAR_WIDTH + 1] = "", duration[32], line[LINE_BYTES];
+    char bar[BAR_WIDTH + 1] = "", line[LINE_BYTES];
     memset(bar, ' ', BAR_WIDTH);
     memset(bar, '=', filled);
-    print_duration(duration, sizeof duration, left);
     snprintf(line, sizeof line, "epoch %d/%d [%s] %zu/%zu  loss %.4f  %s images/s  %s left",
              progress->epoch + 1, run->settings.epochs, bar, done, display->batches,
              progress->loss_sum / fmax((double)progress->samples, 1), count_text((uint64_t)rate),
-             duration);
+             duration_text(left));
     size_t columns = terminal_size(STDERR_FILENO).columns;
     if (columns < sizeof line)
         line[columns - 1] = '\0'; /* a line that wraps cannot be drawn over */

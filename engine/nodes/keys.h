@@ -2,6 +2,7 @@
 #ifndef ENGINE_NODES_KEYS_H
 #define ENGINE_NODES_KEYS_H
 
+#include "engine/base/memory.h"
 #include "engine/nodes/node.h"
 
 extern const char *const activation_names[]; /* NULL-terminated, in the order of enum activation */
@@ -18,8 +19,6 @@ extern const char *const activation_names[]; /* NULL-terminated, in the order of
         .name = "init", .kind = KEY_CHOICE, .offset = offsetof(settings, init), .fallback = "he",  \
         .choices = initializer_names, .help = "he (normal, fan-in), xavier, lecun, uniform, zero"  \
     }
-
-#define COUNT_OF(array) (sizeof(array) / sizeof(array)[0])
 
 /* The slope or scale that an activation has where the config does not say: leaky_relu 0.01,
  * elu 1. */

@@ -1,0 +1,259 @@
+/* Rows of a sweep side by side: a process for each row, on cores of its own. The data are read
+ * here, once, and the processes see them as they are; what comes back through a pipe is the row.
+ *
+ * A process is forked and not started anew, so nothing here may have used OpenMP before: its
+ * threads would be missing over there.
+ */
+#include "engine/cli/sweep.h"
+
+#include "engine/base/memory.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { POLL_MS = 200 };
+
+struct job {
+    pid_t process; /* 0: none */
+    int pipe;      /* to read from */
+    size_t combination, seed;
+};
+
+/* What a process has to say in the end. */
+struct message {
+    enum colonnade_status status;
+    struct sweep_row row;
+};
+
+struct jobs {
+    struct sweep_board *board;
+    struct job *jobs; /* [count] */
+    struct pollfd *polls;
+    size_t count, running;
+    size_t rows, next; /* of the sweep; the row to look at next */
+    struct sweep_data data;
+    bool told; /* the processes have been passed the signal that came */
+};
+
+enum colonnade_status jobs_divide(struct sweep *sweep, int jobs, struct colonnade_error *error)
+{
+    cpu_set_t cores;
+    const int count = sched_getaffinity(0, sizeof cores, &cores) == 0 ? CPU_COUNT(&cores) : 1;
+    if (jobs > count)
+        return error_set(error, COLONNADE_USAGE,
+                         "colonnade sweep: --jobs %d: this process may run on %d core%s, and each "
+                         "job needs one",
+                         jobs, count, count == 1 ? "" : "s");
+    if (jobs > 1)
+        sweep->threads = (sweep->threads < count ? sweep->threads : count) / jobs;
+    if (sweep->threads < 1)
+        sweep->threads = 1;
+    sweep->jobs = jobs;
+    return COLONNADE_OK;
+}
+
+/* The calling process keeps those of its cores that are the job's: as many for each. */
+static void take_cores(size_t index, size_t count)
+{
+    cpu_set_t all, mine;
+    CPU_ZERO(&mine);
+    if (sched_getaffinity(0, sizeof all, &all) != 0)
+        return;
+    const size_t each = (size_t)CPU_COUNT(&all) / count;
+    size_t seen = 0;
+    for (int core = 0; core < CPU_SETSIZE; core++) {
+        if (!CPU_ISSET(core, &all))
+            continue;
+        if (seen / each == index)
+            CPU_SET(core, &mine);
+        seen++;
+    }
+    sched_setaffinity(0, sizeof mine, &mine);
+}
+
+/* The process of a job: it trains, says what came of it, and is gone. It dies with its parent. */
+_Noreturn static void work(const struct jobs *jobs, size_t index, size_t combination, size_t seed,
+                           pid_t parent, int pipe)
+{
+    struct message message = {0};
+    struct colonnade_error error = {0};
+    const struct sweep *sweep = jobs->board->sweep;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(COLONNADE_FAILURE);
+    take_cores(index, jobs->count);
+    message.row = *sweep_row(sweep, combination, seed);
+    message.status = sweep_train(sweep, combination, seed, jobs->data.data, NULL, signals_pending(),
+                                 &message.row, &error);
+    /* Smaller than a pipe takes at once. */
+    _exit(write(pipe, &message, sizeof message) == sizeof message ? COLONNADE_OK
+                                                                  : COLONNADE_FAILURE);
+}
+
+static enum colonnade_status start(struct jobs *jobs, size_t index, size_t combination, size_t seed,
+                                   struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    int ends[2] = {-1, -1};
+    const pid_t parent = getpid();
+    if (pipe(ends) != 0)
+        RAISE(COLONNADE_FAILURE, "no pipe for a job: %s", strerror(errno));
+    const pid_t process = fork();
+    if (process == 0)
+        work(jobs, index, combination, seed, parent, ends[1]);
+    if (process < 0)
+        RAISE(COLONNADE_FAILURE, "no process for a job: %s", strerror(errno));
+    jobs->jobs[index] = (struct job){process, ends[0], combination, seed};
+    jobs->running++;
+    ends[0] = -1;
+out:
+    for (int i = 0; i < 2; i++)
+        if (ends[i] >= 0)
+            close(ends[i]);
+    return status;
+}
+
+/* Gives a free place its next row, if there is one. */
+static enum colonnade_status start_next(struct jobs *jobs, size_t index,
+                                        struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const struct sweep *sweep = jobs->board->sweep;
+    const size_t seeds = sweep->grid.seed_count;
+    while (jobs->next < jobs->rows && jobs->jobs[index].process == 0 && !*signals_pending()) {
+        const size_t row = jobs->next++, combination = row / seeds, seed = row % seeds;
+        if (sweep->rows[row].status != SWEEP_WAITING)
+            continue;
+        TRY(board_open_data(jobs->board, &jobs->data, combination, seed, error));
+        if (sweep->rows[row].status == SWEEP_WAITING)
+            TRY(start(jobs, index, combination, seed, error));
+    }
+out:
+    return status;
+}
+
+static void read_message(int pipe, struct message *message, bool *whole)
+{
+    ssize_t count;
+    do
+        count = read(pipe, message, sizeof *message);
+    while (count < 0 && errno == EINTR);
+    *whole = count == sizeof *message;
+}
+
+/* How a process ended that had nothing to say. */
+static void describe_end(struct sweep_row *row, int state)
+{
+    char reason[256];
+    if (WIFSIGNALED(state))
+        snprintf(reason, sizeof reason, "its process was ended by signal %d (%s)", WTERMSIG(state),
+                 strsignal(WTERMSIG(state)));
+    else
+        snprintf(reason, sizeof reason, "its process ended with status %d", WEXITSTATUS(state));
+    sweep_row_end(row, SWEEP_FAILED, reason);
+}
+
+static enum colonnade_status finish(struct jobs *jobs, struct job *job,
+                                    struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct message message;
+    bool whole;
+    int state = 0;
+    struct sweep_row *row = sweep_row(jobs->board->sweep, job->combination, job->seed);
+    read_message(job->pipe, &message, &whole);
+    close(job->pipe);
+    while (waitpid(job->process, &state, 0) < 0 && errno == EINTR)
+        continue;
+    job->process = 0;
+    jobs->running--;
+    if (*signals_pending() && !(whole && message.status == COLONNADE_OK))
+        goto out; /* the row waits for a resumed sweep */
+    if (whole && message.status == COLONNADE_OK)
+        *row = message.row;
+    else if (whole)
+        RAISE(message.status, "a job ended with status %d", (int)message.status);
+    else
+        describe_end(row, state);
+    TRY(board_take(jobs->board, job->combination, job->seed, error));
+out:
+    return status;
+}
+
+/* Passes on a signal that has come; some may have had it from the terminal. */
+static void tell(struct jobs *jobs, int signal)
+{
+    if (jobs->told)
+        return;
+    jobs->told = true;
+    for (size_t i = 0; i < jobs->count; i++)
+        if (jobs->jobs[i].process)
+            kill(jobs->jobs[i].process, signal);
+}
+
+/* Waits for any process, or a moment. */
+static enum colonnade_status wait_for_any(struct jobs *jobs, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    char text[64];
+    for (size_t i = 0; i < jobs->count; i++)
+        jobs->polls[i] = (struct pollfd){.fd = jobs->jobs[i].process ? jobs->jobs[i].pipe : -1,
+                                         .events = POLLIN};
+    const int ready = poll(jobs->polls, jobs->count, POLL_MS);
+    if (*signals_pending())
+        tell(jobs, *signals_pending());
+    for (size_t i = 0; ready > 0 && i < jobs->count; i++)
+        if (jobs->polls[i].revents)
+            TRY(finish(jobs, &jobs->jobs[i], error));
+    snprintf(text, sizeof text, "%zu under way", jobs->running);
+    table_status(jobs->board, text);
+out:
+    return status;
+}
+
+/* On an error: nothing is left running. */
+static void end_all(struct jobs *jobs)
+{
+    for (size_t i = 0; jobs->jobs && i < jobs->count; i++) {
+        struct job *job = &jobs->jobs[i];
+        if (job->process == 0)
+            continue;
+        kill(job->process, SIGKILL);
+        while (waitpid(job->process, NULL, 0) < 0 && errno == EINTR)
+            continue;
+        close(job->pipe);
+    }
+}
+
+enum colonnade_status jobs_run(struct sweep_board *board, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const struct sweep_grid *grid = &board->sweep->grid;
+    struct jobs jobs = {.board = board,
+                        .count = (size_t)board->sweep->jobs,
+                        .rows = grid->combinations * grid->seed_count};
+    TRY(memory_allocate(&jobs.jobs, jobs.count, sizeof *jobs.jobs, "jobs", error));
+    TRY(memory_allocate(&jobs.polls, jobs.count, sizeof *jobs.polls, "jobs", error));
+    do {
+        for (size_t i = 0; i < jobs.count; i++)
+            TRY(start_next(&jobs, i, error));
+        if (jobs.running)
+            TRY(wait_for_any(&jobs, error));
+    } while (jobs.running || (jobs.next < jobs.rows && !*signals_pending()));
+    if (*signals_pending())
+        RAISE(*signals_pending() == SIGINT ? COLONNADE_INTERRUPTED : COLONNADE_TERMINATED,
+              "stopped by a signal");
+out:
+    end_all(&jobs);
+    sweep_data_close(&jobs.data);
+    free(jobs.jobs);
+    free(jobs.polls);
+    return status;
+}

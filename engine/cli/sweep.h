@@ -1,0 +1,46 @@
+/* What the files of the verb sweep share. */
+#ifndef ENGINE_CLI_SWEEP_H
+#define ENGINE_CLI_SWEEP_H
+
+#include "engine/cli/cli.h"
+#include "engine/sweep/sweep.h"
+
+/* A sweep under way: what becomes of its rows. */
+struct sweep_board {
+    struct sweep *sweep;
+    const char *path; /* of its file */
+    bool json, quiet, terminal, drawn;
+    size_t to_train, trained; /* rows, of this start of the program */
+    double start, last_draw;  /* seconds */
+    const char *note;         /* of the row under way, on a terminal */
+};
+
+/* sweep_table.c: rows as people read them. */
+
+/* The heading, and the rows that are there already. */
+void table_begin(struct sweep_board *board);
+/* A row that has come to its end. */
+void table_row(struct sweep_board *board, size_t combination, size_t seed);
+/* The line that tells of what is under way, drawn over; `text` is about the row. */
+void table_status(struct sweep_board *board, const char *text);
+void table_clear(struct sweep_board *board);
+/* All combinations, on standard output. */
+enum colonnade_status table_print(const struct sweep *sweep, struct colonnade_error *error);
+
+/* sweep.c: saves the sweep with the row, and tells of it. */
+enum colonnade_status board_take(struct sweep_board *board, size_t combination, size_t seed,
+                                 struct colonnade_error *error);
+
+/* Opens the data of a row. Where they are the row's own, and cannot be read, the row has failed,
+ * which is no error: then `data->data` is NULL. */
+enum colonnade_status board_open_data(struct sweep_board *board, struct sweep_data *data,
+                                      size_t combination, size_t seed,
+                                      struct colonnade_error *error);
+
+/* jobs.c: several rows at a time, each in a process on cores of its own. */
+
+/* Sets the sweep's jobs and threads; raises where there are not so many cores. */
+enum colonnade_status jobs_divide(struct sweep *sweep, int jobs, struct colonnade_error *error);
+enum colonnade_status jobs_run(struct sweep_board *board, struct colonnade_error *error);
+
+#endif

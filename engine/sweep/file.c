@@ -1,0 +1,385 @@
+/* The sweep file: a sweep in HDF5, as docs/run-file.md has it, written whole. Writing and reading
+ * go by the same tables. Knows nothing of how rows come about.
+ */
+#include "engine/base/memory.h"
+#include "engine/experiment.h"
+#include "engine/store/parts.h"
+#include "engine/store/store.h"
+#include "engine/sweep/sweep.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SWEEP_FORMAT "colonnade-sweep"
+
+enum { NUMBER_BYTES = 8 }; /* a double or a uint64_t */
+
+/* A column of numbers: a field of the row. */
+static const struct column {
+    const char *name, *units;
+    enum value_type type;
+    size_t offset;
+} columns[] = {
+    {"test_accuracy", "fraction", VALUE_DOUBLE, offsetof(struct sweep_row, test_accuracy)},
+    {"test_loss", "nats", VALUE_DOUBLE, offsetof(struct sweep_row, test_loss)},
+    {"train_loss", "nats", VALUE_DOUBLE, offsetof(struct sweep_row, train_loss)},
+    {"images_per_second", "images/s", VALUE_DOUBLE, offsetof(struct sweep_row, images_per_second)},
+    {"step_ms", "ms", VALUE_DOUBLE, offsetof(struct sweep_row, step_ms)},
+    {"seconds", "s", VALUE_DOUBLE, offsetof(struct sweep_row, seconds)},
+    {"parameters", "1", VALUE_UINT64, offsetof(struct sweep_row, parameters)},
+    {"macs", "multiply-adds", VALUE_UINT64, offsetof(struct sweep_row, macs)},
+    {"activation_bytes", "B", VALUE_UINT64, offsetof(struct sweep_row, activation_bytes)},
+};
+
+/* A column of texts: `text` says what stands in a row, in `buffer` where it has to be made. */
+struct text_column {
+    const char *name;
+    const char *(*text)(const struct sweep *sweep, size_t row, size_t axis, char *buffer);
+    size_t axis;
+};
+
+static const char *axis_text(const struct sweep *sweep, size_t row, size_t axis, char *buffer)
+{
+    return sweep_value(&sweep->grid, row / sweep->grid.seed_count, axis);
+}
+
+static const char *status_text(const struct sweep *sweep, size_t row, size_t axis, char *buffer)
+{
+    return sweep_row_status_names[sweep->rows[row].status];
+}
+
+static const char *reason_text(const struct sweep *sweep, size_t row, size_t axis, char *buffer)
+{
+    return sweep->rows[row].reason;
+}
+
+static const char *shape_text(const struct sweep *sweep, size_t row, size_t axis, char *buffer)
+{
+    const struct shape shape = sweep->rows[row].output_shape;
+    buffer[0] = '\0';
+    if (shape.c)
+        snprintf(buffer, SHAPE_BYTES, "%dx%dx%d", shape.c, shape.h, shape.w);
+    return buffer;
+}
+
+static size_t count_rows(const struct sweep *sweep)
+{
+    return sweep->grid.combinations * sweep->grid.seed_count;
+}
+
+/* --- writing --- */
+
+static enum colonnade_status write_numbers(struct place group, const char *name, const char *units,
+                                           enum value_type type, size_t count, const void *values,
+                                           struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const struct array array = {.type = type, .rank = 1, .dims = {count}};
+    struct place set = {.id = H5I_INVALID_HID};
+    TRY(place_write_array(group, name, &array, values, error));
+    TRY(place_open(group, name, &set, error));
+    TRY(place_write_text(set, "units", units, error));
+out:
+    place_close(set.id);
+    return status;
+}
+
+static enum colonnade_status write_column(struct place group, const struct sweep *sweep,
+                                          const struct column *column,
+                                          struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const size_t rows = count_rows(sweep);
+    char *values = NULL;
+    TRY(memory_allocate(&values, rows, NUMBER_BYTES, "a column", error));
+    for (size_t i = 0; i < rows; i++)
+        memcpy(values + i * NUMBER_BYTES, (const char *)&sweep->rows[i] + column->offset,
+               NUMBER_BYTES);
+    TRY(write_numbers(group, column->name, column->units, column->type, rows, values, error));
+out:
+    free(values);
+    return status;
+}
+
+static enum colonnade_status write_text_column(struct place group, const struct sweep *sweep,
+                                               const struct text_column *column,
+                                               struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const size_t rows = count_rows(sweep);
+    char **texts = NULL, *buffers = NULL;
+    TRY(memory_allocate(&texts, rows, sizeof *texts, "a column", error));
+    TRY(memory_allocate(&buffers, rows, SHAPE_BYTES, "a column", error));
+    for (size_t i = 0; i < rows; i++)
+        texts[i] = (char *)column->text(sweep, i, column->axis, buffers + i * SHAPE_BYTES);
+    TRY(place_write_texts(group, column->name, rows, texts, error));
+out:
+    free(texts);
+    free(buffers);
+    return status;
+}
+
+static enum colonnade_status write_seeds(struct place group, const struct sweep *sweep,
+                                         struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const size_t rows = count_rows(sweep);
+    uint64_t *seeds = NULL;
+    TRY(memory_allocate(&seeds, rows, sizeof *seeds, "seeds", error));
+    for (size_t i = 0; i < rows; i++)
+        seeds[i] = sweep->grid.seeds[i % sweep->grid.seed_count];
+    TRY(write_numbers(group, "seed", "1", VALUE_UINT64, rows, seeds, error));
+out:
+    free(seeds);
+    return status;
+}
+
+static enum colonnade_status write_rows(struct place group, const struct sweep *sweep,
+                                        struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    static const struct text_column texts[] = {
+        {"status", status_text, 0}, {"reason", reason_text, 0}, {"output_shape", shape_text, 0}};
+    for (size_t i = 0; i < sweep->grid.axis_count; i++) {
+        const struct text_column column = {sweep->grid.axes[i].name, axis_text, i};
+        TRY(write_text_column(group, sweep, &column, error));
+    }
+    TRY(write_seeds(group, sweep, error));
+    for (size_t i = 0; i < COUNT_OF(texts); i++)
+        TRY(write_text_column(group, sweep, &texts[i], error));
+    for (size_t i = 0; i < COUNT_OF(columns); i++)
+        TRY(write_column(group, sweep, &columns[i], error));
+out:
+    return status;
+}
+
+static enum colonnade_status make_image(const struct sweep *sweep, const char *path,
+                                        unsigned char **bytes, size_t *count,
+                                        struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct place file = {path, H5I_INVALID_HID}, group = {.id = H5I_INVALID_HID};
+    struct hdf5_quiet quiet;
+    hdf5_quiet_begin(&quiet);
+    TRY(store_create(&file, error));
+    TRY(store_write_root(file, SWEEP_FORMAT, sweep->config, sweep->settings.seed, sweep->status,
+                         error));
+    TRY(place_write_attribute(file, "jobs", VALUE_INT, 0, &sweep->jobs, error));
+    TRY(place_write_attribute(file, "threads", VALUE_INT, 0, &sweep->threads, error));
+    TRY(place_create_group(file, "combinations", &group, error));
+    TRY(write_rows(group, sweep, error));
+    place_close(group.id);
+    group.id = H5I_INVALID_HID;
+    TRY(store_image(file, bytes, count, error));
+out:
+    place_close(group.id);
+    place_close(file.id);
+    hdf5_quiet_end(&quiet);
+    return status;
+}
+
+enum colonnade_status sweep_save(const struct sweep *sweep, const char *path,
+                                 struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    unsigned char *bytes = NULL;
+    size_t count = 0;
+    TRY(make_image(sweep, path, &bytes, &count, error));
+    TRY(file_replace(path, bytes, count, error));
+out:
+    free(bytes);
+    return status;
+}
+
+/* --- reading --- */
+
+static enum colonnade_status read_column(struct place group, struct sweep *sweep,
+                                         const struct column *column, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const size_t rows = count_rows(sweep);
+    const struct array array = {.type = column->type, .rank = 1, .dims = {rows}};
+    char *values = NULL;
+    TRY(memory_allocate(&values, rows, NUMBER_BYTES, "a column", error));
+    TRY(place_read_array(group, column->name, &array, values, error));
+    for (size_t i = 0; i < rows; i++)
+        memcpy((char *)&sweep->rows[i] + column->offset, values + i * NUMBER_BYTES, NUMBER_BYTES);
+out:
+    free(values);
+    return status;
+}
+
+/* What a text says of its row; raises where it cannot be. */
+typedef enum colonnade_status take_text(struct sweep *sweep, size_t row, const char *text,
+                                        struct place group, size_t axis,
+                                        struct colonnade_error *error);
+
+static enum colonnade_status take_axis(struct sweep *sweep, size_t row, const char *text,
+                                       struct place group, size_t axis,
+                                       struct colonnade_error *error)
+{
+    const char *value = sweep_value(&sweep->grid, row / sweep->grid.seed_count, axis);
+    if (strcmp(text, value) == 0)
+        return COLONNADE_OK;
+    return place_error(group, sweep->grid.axes[axis].name, error,
+                       "row %zu is '%.100s', by the config it is '%.100s'", row, text, value);
+}
+
+static enum colonnade_status take_status(struct sweep *sweep, size_t row, const char *text,
+                                         struct place group, size_t axis,
+                                         struct colonnade_error *error)
+{
+    for (int i = 0; sweep_row_status_names[i]; i++)
+        if (strcmp(text, sweep_row_status_names[i]) == 0) {
+            sweep->rows[row].status = (enum sweep_row_status)i;
+            return COLONNADE_OK;
+        }
+    return place_error(group, "status", error, "'%.100s' is no status of a row", text);
+}
+
+static enum colonnade_status take_reason(struct sweep *sweep, size_t row, const char *text,
+                                         struct place group, size_t axis,
+                                         struct colonnade_error *error)
+{
+    snprintf(sweep->rows[row].reason, sizeof sweep->rows[row].reason, "%s", text);
+    return COLONNADE_OK;
+}
+
+static enum colonnade_status take_shape(struct sweep *sweep, size_t row, const char *text,
+                                        struct place group, size_t axis,
+                                        struct colonnade_error *error)
+{
+    struct shape shape = {0};
+    if (*text && (sscanf(text, "%dx%dx%d", &shape.c, &shape.h, &shape.w) != 3 || shape.c < 1 ||
+                  shape.h < 1 || shape.w < 1))
+        return place_error(group, "output_shape", error, "'%.100s' is no CxHxW", text);
+    sweep->rows[row].output_shape = shape;
+    return COLONNADE_OK;
+}
+
+static enum colonnade_status read_texts(struct place group, struct sweep *sweep, const char *name,
+                                        take_text *take, size_t axis, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const size_t rows = count_rows(sweep);
+    char **texts = NULL;
+    TRY(memory_allocate(&texts, rows, sizeof *texts, "a column", error));
+    TRY(place_read_texts(group, name, rows, texts, error));
+    for (size_t i = 0; i < rows; i++)
+        TRY(take(sweep, i, texts[i], group, axis, error));
+out:
+    for (size_t i = 0; texts && i < rows; i++)
+        free(texts[i]);
+    free(texts);
+    return status;
+}
+
+static enum colonnade_status read_rows(struct place file, struct sweep *sweep,
+                                       struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct place group = {.id = H5I_INVALID_HID};
+    TRY(place_open(file, "combinations", &group, error));
+    for (size_t i = 0; i < sweep->grid.axis_count; i++)
+        TRY(read_texts(group, sweep, sweep->grid.axes[i].name, take_axis, i, error));
+    TRY(read_texts(group, sweep, "status", take_status, 0, error));
+    TRY(read_texts(group, sweep, "reason", take_reason, 0, error));
+    TRY(read_texts(group, sweep, "output_shape", take_shape, 0, error));
+    for (size_t i = 0; i < COUNT_OF(columns); i++)
+        TRY(read_column(group, sweep, &columns[i], error));
+out:
+    place_close(group.id);
+    return status;
+}
+
+/* The sweep as its config makes it, before anything was trained. A config that is wrong here is a
+ * fault of the file. */
+static enum colonnade_status begin_sweep(struct place file, struct sweep **sweep,
+                                         struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct config *config = NULL;
+    char *text = NULL;
+    struct colonnade_error reason = {.message = ""};
+    TRY(place_read_text(file, "config", &text, error));
+    status = config_parse(&config, file.path, text, &reason);
+    if (status == COLONNADE_OK)
+        status = sweep_create(sweep, config, &reason);
+    if (status != COLONNADE_OK)
+        status = place_error(file, "config", error, "%s", reason.message);
+out:
+    free(text);
+    return status;
+}
+
+enum colonnade_status sweep_load(struct sweep **loaded, const char *path,
+                                 struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct place file = {path, H5I_INVALID_HID};
+    struct sweep *sweep = NULL;
+    struct hdf5_quiet quiet;
+    hdf5_quiet_begin(&quiet);
+    TRY(store_open(&file, error));
+    TRY(store_check_format(file, SWEEP_FORMAT, "sweep file", error));
+    TRY(begin_sweep(file, &sweep, error));
+    TRY(store_read_status(file, &sweep->status, error));
+    TRY(place_read_attribute(file, "jobs", VALUE_INT, 0, &sweep->jobs, error));
+    TRY(place_read_attribute(file, "threads", VALUE_INT, 0, &sweep->threads, error));
+    TRY(read_rows(file, sweep, error));
+    *loaded = sweep;
+    sweep = NULL;
+out:
+    place_close(file.id);
+    sweep_destroy(sweep);
+    hdf5_quiet_end(&quiet);
+    return status;
+}
+
+bool sweep_file_is(const char *path)
+{
+    struct place file = {path, H5I_INVALID_HID};
+    struct hdf5_quiet quiet;
+    hdf5_quiet_begin(&quiet);
+    bool is = store_open(&file, NULL) == COLONNADE_OK &&
+              store_check_format(file, SWEEP_FORMAT, "sweep file", NULL) == COLONNADE_OK;
+    place_close(file.id);
+    hdf5_quiet_end(&quiet);
+    return is;
+}
+
+/* The order of the lists is that of the rows. */
+static bool same_axes(const struct sweep_grid *a, const struct sweep_grid *b)
+{
+    if (a->axis_count != b->axis_count)
+        return false;
+    for (size_t i = 0; i < a->axis_count; i++)
+        if (strcmp(a->axes[i].name, b->axes[i].name) != 0)
+            return false;
+    return true;
+}
+
+enum colonnade_status sweep_resume(struct sweep *sweep, const char *path,
+                                   struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    static const struct key_name ignored[] = {
+        {"run", "output"}, {"train", "checkpoint_every"}, {NULL, NULL}};
+    struct sweep *before = NULL;
+    TRY(sweep_load(&before, path, error));
+    TRY(resume_check(before->config, sweep->config, path, ignored, error));
+    if (!same_axes(&before->grid, &sweep->grid))
+        RAISE(COLONNADE_USAGE, "%s cannot go on in %s: the lists of [sweep] stand in another order",
+              sweep->config->path, path);
+    if (before->jobs != sweep->jobs)
+        RAISE(COLONNADE_USAGE,
+              "%s cannot go on in %s: --jobs was %d, is %d: times would not be comparable",
+              sweep->config->path, path, before->jobs, sweep->jobs);
+    for (size_t i = 0; i < count_rows(sweep); i++)
+        if (before->rows[i].status == SWEEP_COMPLETE)
+            sweep->rows[i] = before->rows[i];
+out:
+    sweep_destroy(before);
+    return status;
+}
