@@ -16,9 +16,10 @@ double student_t(size_t degrees)
         return NAN;
     if (degrees <= COUNT_OF(table))
         return table[degrees - 1];
-    /* Abramowitz and Stegun, 26.7.5, to the second order: 1e-6 from 31 degrees on. */
-    const double z = 1.959963984540054, n = (double)degrees, z2 = z * z;
-    return z + z * (z2 + 1) / (4 * n) + z * (5 * z2 * z2 + 16 * z2 + 3) / (96 * n * n);
+    /* Abramowitz and Stegun, 26.7.5, to the third order. */
+    const double z = 1.959963984540054, z2 = z * z, n = (double)degrees;
+    return z * (1 + (z2 + 1) / (4 * n) + ((5 * z2 + 16) * z2 + 3) / (96 * n * n) +
+                (((3 * z2 + 19) * z2 + 17) * z2 - 15) / (384 * n * n * n));
 }
 
 static double at(const struct sweep_row *row, size_t offset)

@@ -22,7 +22,8 @@ NODE = re.compile(r"const struct node_type node_(\w+) = \{(.*?)\n\};"
 WORDS = re.compile(r"const char \*const (\w+)\[\] = \{(.*?)\}", re.DOTALL)
 
 # Tables that belong to no node type, by the page's heading.
-HEADINGS = {"run_keys": "[run]", "train_keys": "[train]", "data_keys": "[data]"}
+HEADINGS = {"run_keys": "[run]", "train_keys": "[train]", "data_keys": "[data]",
+            "sweep_keys": "[sweep]"}
 
 
 def code(text):

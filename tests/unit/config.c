@@ -842,3 +842,87 @@ Test(config, survives_mutated_texts, .timeout = 60)
     }
     cr_expect(parsed > 1000 && refused > 1000, "%d parsed, %d refused", parsed, refused);
 }
+
+/* ---- lists of [sweep] ---- */
+
+static void assert_items(const char *value, size_t count, const char *const *items)
+{
+    char text[256];
+    struct names found;
+    struct colonnade_error error = {0};
+    snprintf(text, sizeof text, "[sweep]\na.b = %s\n", value);
+    for (int turn = 0; turn < 2; turn++) { /* and what is printed says the same */
+        struct config *config = parse(text);
+        const struct section *section = config_section(config, "sweep");
+        cr_assert_eq(config_items(config, section, &section->entries[0], &found, &error),
+                     COLONNADE_OK, "%s", error.message);
+        cr_assert_eq(found.count, count, "'%s'", value);
+        for (size_t i = 0; i < count; i++)
+            cr_expect_str_eq(found.items[i], items[i]);
+        char *printed = NULL;
+        cr_assert_eq(config_print(config, &printed, &error), COLONNADE_OK);
+        snprintf(text, sizeof text, "%s", printed);
+        free(printed);
+        config_destroy(config);
+    }
+}
+
+#define ITEMS(...)                                                                                 \
+    sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *), (const char *const[])             \
+    {                                                                                              \
+        __VA_ARGS__                                                                                \
+    }
+
+Test(config, lists_of_a_sweep_have_quoted_items)
+{
+    assert_items("1", ITEMS("1"));
+    assert_items("1,2 ,  3x5 ; comment", ITEMS("1", "2", "3x5"));
+    assert_items("same, \"0, 1, 0, 1\"", ITEMS("same", "0, 1, 0, 1"));
+    assert_items("\"0, 1, 0, 1\" , same # comment", ITEMS("0, 1, 0, 1", "same"));
+    assert_items("\"a \"\"b\"\"\", \"\"", ITEMS("a \"b\"", ""));
+    assert_items("\"a # b\", \"c ; d\" ; e", ITEMS("a # b", "c ; d"));
+    assert_items("it's, 3\", 4", ITEMS("it's", "3\"", "4"));
+}
+
+Test(config, lists_of_a_sweep_refuse_what_is_no_item)
+{
+    assert_refused("[sweep]\na.b = 1,\n", "x.ini:2: [sweep] a.b: an item of the list is empty; an "
+                                          "empty text is written \"\"");
+    assert_refused("[sweep]\na.b = \"1\" 2, 3\n",
+                   "x.ini:2: [sweep] a.b: nothing may follow the closing '\"'");
+    assert_refused("[sweep]\na.b = 1, \"2\n", "x.ini:2: [sweep] a.b: the closing '\"' is missing");
+}
+
+Test(config, lists_of_a_sweep_refuse_an_item_given_twice)
+{
+    struct config *config = parse("[sweep]\na.b = 1, \"1\"\n");
+    struct names items;
+    struct colonnade_error error = {0};
+    const struct section *section = config_section(config, "sweep");
+    cr_assert_eq(config_items(config, section, &section->entries[0], &items, &error),
+                 COLONNADE_USAGE);
+    cr_expect_str_eq(error.message, "x.ini:2: [sweep] a.b = 1, \"1\": '1' is given twice");
+    config_destroy(config);
+}
+
+/* ---- copies ---- */
+
+Test(config, a_copy_has_the_lines_and_stands_alone)
+{
+    struct config *config = parse("[a]\nk = 1\n[b]\nk = 2\n"), *copy = NULL;
+    cr_assert_eq(config_copy(&copy, config, NULL), COLONNADE_OK);
+    cr_assert_eq(config_set(copy, "a", "k", "3", 9, NULL), COLONNADE_OK);
+    config_remove_section(copy, "b");
+    config_remove_section(copy, "c");
+    cr_expect_str_eq(value_of(config, "a", "k"), "1");
+    cr_expect_str_eq(value_of(config, "b", "k"), "2");
+    cr_expect_str_eq(value_of(copy, "a", "k"), "3");
+    cr_expect_eq(copy->count, 1);
+    cr_expect_eq(copy->sections[0].entries[0].line, 9);
+    config_remove_entry(&copy->sections[0], "k");
+    config_remove_entry(&copy->sections[0], "k");
+    cr_expect_eq(copy->sections[0].count, 0);
+    config_destroy(config);
+    cr_expect_eq(copy->sections[0].line, 1);
+    config_destroy(copy);
+}

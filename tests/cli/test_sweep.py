@@ -1,0 +1,384 @@
+"""sweep: its rows, its file, what it refuses, and going on after whatever ended it."""
+import json
+import math
+import os
+import pty
+import random
+import signal
+import subprocess
+import time
+
+import pytest
+
+h5py = pytest.importorskip("h5py")
+numpy = pytest.importorskip("numpy")
+
+from conftest import CONFIG
+
+GRID = """
+[sweep]
+conv1.stride = 1, 2
+conv1.padding = valid, "0, 1, 0, 1"  ; quotes keep an item together
+seeds = 5, 6
+"""
+COLUMNS = ["seed", "status", "reason", "test_accuracy", "test_loss", "train_loss",
+           "images_per_second", "step_ms", "parameters", "macs", "activation_bytes", "output_shape"]
+TIMES = ["images_per_second", "step_ms", "seconds"]
+
+
+@pytest.fixture
+def grid(program):
+    def write(sweep=GRID, base=CONFIG):
+        return program.config("grid.ini", base + sweep, output="grid.h5")
+    return write
+
+
+def rows(path):
+    """Column by column; texts as str."""
+    with h5py.File(path) as file:
+        assert file.attrs["format"] == "colonnade-sweep" and file.attrs["format_version"] == 1
+        return {name: [value.decode() if isinstance(value, bytes) else value for value in data[()]]
+                for name, data in file["combinations"].items()}
+
+
+def timeless(path):
+    table = rows(path)
+    for name in TIMES:
+        del table[name]
+    return {name: [repr(value) for value in column] for name, column in table.items()}
+
+
+def test_events_and_file_have_what_the_contract_names(program, grid):
+    events = program.json("sweep", grid(), "--out", "other.h5")
+    assert [event["event"] for event in events] == ["combination"] * 4 + ["done"]
+    assert events[-1]["sweep"] == "other.h5"
+    assert events[1]["settings"] == {"conv1.stride": "1", "conv1.padding": "0, 1, 0, 1"}
+    table = rows(program.folder / "other.h5")
+    assert set(table) >= {"conv1.stride", "conv1.padding", *COLUMNS}
+    assert {len(column) for column in table.values()} == {8}
+    assert table["conv1.stride"] == ["1"] * 4 + ["2"] * 4
+    assert table["conv1.padding"] == ["valid", "valid", "0, 1, 0, 1", "0, 1, 0, 1"] * 2
+    assert table["seed"] == [5, 6] * 4
+    assert table["status"] == ["complete"] * 8
+    assert all(table["images_per_second"][i] > 0 and table["step_ms"][i] > 0 for i in range(8))
+    with h5py.File(program.folder / "other.h5") as file:
+        assert file.attrs["status"] == "complete" and file.attrs["jobs"] == 1
+        assert "colonnade_version" in file.attrs and "[sweep]" in file.attrs["config"]
+    for i, event in enumerate(events[:-1]):
+        pair = numpy.array(table["test_accuracy"][2 * i:2 * i + 2])
+        assert event["test_accuracy"] == pytest.approx(pair.mean())
+        assert event["test_accuracy_sd"] == pytest.approx(pair.std(ddof=1))
+        # Student's t of one degree of freedom, 97.5 %: 12.7062.
+        assert event["test_accuracy_interval"] == \
+            pytest.approx(12.7062047 * pair.std(ddof=1) / math.sqrt(2))
+        assert event["images_per_second"] == pytest.approx(
+            sum(table["images_per_second"][2 * i:2 * i + 2]) / 2)
+
+
+def test_a_row_is_what_train_makes_of_its_settings(program, grid):
+    name = grid()
+    program.run("sweep", name, "--quiet")
+    table = rows(program.folder / "grid.h5")
+    for i in [0, 3, 5]:
+        settings = ["--set", f"conv1.stride={table['conv1.stride'][i]}",
+                    "--set", f"conv1.padding={table['conv1.padding'][i]}",
+                    "--set", f"run.seed={table['seed'][i]}"]
+        done = program.json("train", name, "--out", "one.h5", *settings)[-2:]
+        assert done[1]["test_accuracy"] == table["test_accuracy"][i]
+        assert done[1]["test_loss"] == table["test_loss"][i]
+        assert done[0]["train_loss"] == table["train_loss"][i]
+        [summary] = program.json("summary", name, *settings)
+        assert summary["parameters"] == table["parameters"][i]
+        assert summary["macs"] == table["macs"][i]
+        assert sum(node["bytes"] for node in summary["nodes"]) == table["activation_bytes"][i]
+        pool = next(node for node in summary["nodes"] if node["name"] == "pool1")
+        assert "x".join(map(str, pool["shape"])) == table["output_shape"][i]
+
+
+def test_shapes_that_cannot_be_are_rows_with_a_reason(program, grid):
+    name = grid("[sweep]\nconv1.kernel = 3, 13\nconv1.padding = valid\n")
+    events = program.json("sweep", name)
+    assert [event["status"] for event in events[:-1]] == ["invalid", "complete"]
+    assert events[0]["test_accuracy"] is None and "13x13" in events[0]["reason"]
+    table = rows(program.folder / "grid.h5")
+    assert table["status"] == ["complete", "invalid"] and "13x13" in table["reason"][1]
+    assert math.isnan(table["test_accuracy"][1]) and table["output_shape"][1] == ""
+    os.remove(program.folder / "grid.h5")
+    result = program.run("sweep", name, "--set", "sweep.skip_invalid=false", status=2)
+    assert "13x13" in result.stderr and not (program.folder / "grid.h5").exists()
+
+
+def test_a_sweep_of_which_nothing_can_be_trained_is_a_failure(program, grid):
+    name = grid("[sweep]\nconv1.kernel = 13\nconv1.padding = valid\n")
+    assert "no combination could be trained" in program.run("sweep", name, status=1).stderr
+
+
+def test_a_training_that_fails_is_a_row_with_a_reason(program, grid):
+    events = program.json("sweep", grid("[sweep]\ntrain.lr = 1e30, 0.05\n"))
+    assert [event["status"] for event in events[:-1]] == ["failed", "complete"]
+    assert "no finite number" in events[0]["reason"]
+    assert events[-1]["failed"] == 1 and events[-1]["complete"] == 1
+    assert rows(program.folder / "grid.h5")["status"] == ["failed", "complete"]
+
+
+@pytest.mark.parametrize("line, complaint", [
+    ("conv2.stride = 1, 2", "there is no node [conv2]; did you mean 'conv1'?"),
+    ("conv1.strid = 1, 2", "unknown key 'strid'; did you mean 'stride'?"),
+    ("conv1.stride = 1, two", "must be N or HxW"),
+    ("conv1.stride = 1, 0", "must be at least 1"),
+    ("conv1.stride = 2, 2", "'2' is given twice"),
+    ("conv1.stride = 2,, 3", "an item of the list is empty"),
+    ("conv1.padding = same, \"1", "the closing '\"' is missing"),
+    ("train.momentum = 0, 2", "must be at most 1"),
+    ("run.threads = 1, 2", "`seeds` takes seeds"),
+    ("seeds = 1, x", "must be a whole number"),
+    ("seeds = 1, 01", "1 is given twice"),
+    ("skip_invalid = maybe", "must be true or false"),
+    ("sedes = 1", "did you mean 'seeds'?"),
+])
+@pytest.mark.parametrize("verb", ["sweep", "train"])
+def test_mistakes_are_told_with_their_line_before_anything_runs(program, grid, verb, line,
+                                                                complaint):
+    name = grid(f"\n[sweep]\n{line}\n")
+    number = (program.folder / name).read_text().splitlines().index(line) + 1
+    result = program.run(verb, name, status=2)
+    assert f"{name}:{number}: " in result.stderr and complaint in result.stderr
+    assert not (program.folder / "grid.h5").exists()
+
+
+def test_a_config_without_a_grid_is_refused(program):
+    assert "[sweep]" in program.run("sweep", program.config(), status=2).stderr
+
+
+def test_other_verbs_take_the_config_without_its_sweep(program, grid):
+    program.run("train", grid(), "--quiet")
+    with h5py.File(program.folder / "grid.h5") as file:
+        assert "[sweep]" not in file.attrs["config"]
+        bare = file["state_dict/fc1.weight"][()]
+    program.run("train", program.config(), "--quiet")
+    with h5py.File(program.folder / "small.h5") as file:
+        assert numpy.array_equal(bare, file["state_dict/fc1.weight"][()])
+    assert program.json("summary", "grid.ini") == program.json("summary", "small.ini")
+
+
+BRANCHES = """
+[max]
+type = maxpool
+kernel = 2
+inputs = conv1
+
+[average]
+type = avgpool
+kernel = 2
+inputs = conv1
+
+[fc2]
+type = dense
+units = classes
+inputs = max
+
+[sweep]
+fc2.inputs = max, average, conv1
+"""
+
+
+def test_a_swept_input_chooses_among_branches(program):
+    base = CONFIG[:CONFIG.index("[pool1]")]
+    name = program.config("grid.ini", base + BRANCHES, output="grid.h5")
+    program.run("sweep", name, "--quiet")
+    table = rows(program.folder / "grid.h5")
+    assert table["fc2.inputs"] == ["max", "average", "conv1"]
+    assert table["output_shape"] == ["8x6x6", "8x6x6", "8x12x12"]
+    assert len(set(table["test_loss"])) == 3
+    [summary] = program.json("summary", name)  # the base: unused branches are no mistake
+    assert [node["name"] for node in summary["nodes"]] == ["conv1", "max", "fc2"]
+
+
+def test_swept_data_are_read_anew_and_seeds_choose_their_validation_part(program, grid):
+    name = grid("[sweep]\ndata.count = 64, 128\nseeds = 1, 2\n")
+    program.run("sweep", name, "--quiet")
+    table = rows(program.folder / "grid.h5")
+    for i, (count, seed) in enumerate([(64, 1), (64, 2), (128, 1), (128, 2)]):
+        done = program.json("train", name, "--out", "one.h5", "--set", f"data.count={count}",
+                            "--set", f"run.seed={seed}")[-1]
+        assert done["test_loss"] == table["test_loss"][i]
+
+
+def test_files_are_split_again_for_each_seed_without_being_read_again(program, grid):
+    images = numpy.random.default_rng(1).integers(0, 256, (96, 12, 12), dtype=numpy.uint8)
+    with h5py.File(program.folder / "data.h5", "w") as file:
+        for part in "train", "test":
+            file[f"{part}/images"], file[f"{part}/labels"] = images, numpy.arange(96) % 4
+    base = CONFIG.replace("source = synthetic\nshape = 1x12x12\nclasses = 4\ncount = 256",
+                          "source = hdf5\npath = data.h5")
+    name = grid("\n[sweep]\nseeds = 1, 2, 1000\n", base)
+    program.run("sweep", name, "--quiet")
+    table = rows(program.folder / "grid.h5")
+    for i, seed in enumerate([1, 2, 1000]):
+        done = program.json("train", name, "--out", "one.h5", "--set", f"run.seed={seed}")[-1]
+        assert done["test_loss"] == table["test_loss"][i]
+
+
+def test_data_that_cannot_be_read_are_told_before_anything_runs(program, grid):
+    base = CONFIG.replace("source = synthetic\nshape = 1x12x12\nclasses = 4\ncount = 256",
+                          "source = hdf5\npath = data.h5")
+    result = program.run("sweep", grid("[sweep]\ndata.path = missing.h5, also.h5\n", base),
+                         status=1)
+    assert "missing.h5" in result.stderr
+
+
+needs_two_cores = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core alone")
+
+
+@needs_two_cores
+def test_jobs_change_no_result(program, grid):
+    name = grid(GRID + "train.lr = 0.05, 1e30\n")
+    program.run("sweep", name, "--quiet", "--out", "1.h5")
+    events = program.json("sweep", name, "--out", "2.h5", "--jobs", 2)
+    assert len(events) == 9
+    assert timeless(program.folder / "1.h5") == timeless(program.folder / "2.h5")
+    with h5py.File(program.folder / "2.h5") as file:
+        assert file.attrs["jobs"] == 2 and file.attrs["threads"] >= 1
+
+
+@needs_two_cores
+def test_a_process_that_is_killed_is_a_row_with_a_reason(program, grid):
+    name = grid("[sweep]\nconv1.filters = 8, 64\n")
+    process = program.start("sweep", name, "--jobs", 2, "--json", "--set", "train.epochs=40",
+                            "--set", "data.count=8192")
+    children = []
+    while len(children) < 2:
+        path = f"/proc/{process.pid}/task/{process.pid}/children"
+        with open(path, encoding="ascii") as file:
+            children = file.read().split()
+    os.kill(int(children[1]), signal.SIGKILL)
+    process.communicate(timeout=100)
+    assert process.returncode == 0
+    table = rows(program.folder / "grid.h5")
+    assert table["status"] == ["complete", "failed"] and "signal 9" in table["reason"][1]
+
+
+def test_more_jobs_than_cores_are_refused(program, grid):
+    assert "--jobs 1000" in program.run("sweep", grid(), "--jobs", 1000, status=2).stderr
+
+
+# Long enough to be killed in the middle: some 30 ms a row.
+LONG = ["--set", "data.count=2048", "--set", "train.epochs=3"]
+
+
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=needs_two_cores)])
+def test_a_sweep_killed_at_random_moments_goes_on_to_the_same_rows(program, grid, jobs):
+    name = grid()
+    options = [*LONG, "--jobs", jobs]
+    start = time.monotonic()
+    program.run("sweep", name, *options, "--out", "whole.h5", "--quiet")
+    took = time.monotonic() - start
+    draw = random.Random(7)
+    for _ in range(6):
+        process = program.start("sweep", name, *options, "--resume", "--quiet")
+        time.sleep(draw.uniform(0, took))
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=60)
+    program.run("sweep", name, *options, "--resume", "--quiet")
+    assert timeless(program.folder / "grid.h5") == timeless(program.folder / "whole.h5")
+
+
+def test_rows_that_are_there_are_kept(program, grid):
+    name = grid()
+    program.run("sweep", name, "--quiet")
+    before = rows(program.folder / "grid.h5")
+    events = program.json("sweep", name, "--resume")
+    assert len(events) == 5
+    after = rows(program.folder / "grid.h5")
+    assert before["step_ms"] == after["step_ms"]
+
+
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=needs_two_cores)])
+@pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_sweep_goes_on_to_the_same_rows(program, grid, jobs, number, status):
+    name = grid()
+    options = ["--set", "data.count=4096", "--set", "train.epochs=4", "--jobs", jobs]
+    program.run("sweep", name, *options, "--out", "whole.h5", "--quiet")
+    process = program.start("sweep", name, *options, "--json")
+    assert json.loads(process.stdout.readline())["event"] == "combination"
+    process.send_signal(number)
+    rest, errors = process.communicate(timeout=60)
+    assert process.returncode == status, errors
+    assert "--resume" in errors and '"done"' not in rest
+    table = rows(program.folder / "grid.h5")
+    assert set(table["status"]) == {"complete", "waiting"}
+    with h5py.File(program.folder / "grid.h5") as file:
+        assert file.attrs["status"] == "interrupted"
+    program.run("sweep", name, *options, "--resume", "--quiet")
+    assert timeless(program.folder / "grid.h5") == timeless(program.folder / "whole.h5")
+
+
+def test_resume_under_another_config_names_the_keys(program, grid):
+    name = grid()
+    program.run("sweep", name, "--quiet")
+    result = program.run("sweep", name, "--resume", "--set", "train.lr=0.1", "--set",
+                         "sweep.seeds=5, 7", status=2)
+    assert "train.lr was 0.05, is 0.1" in result.stderr
+    assert "sweep.seeds was 5, 6, is 5, 7" in result.stderr
+    other = grid("[sweep]\nconv1.padding = valid, \"0, 1, 0, 1\"\nconv1.stride = 1, 2\n"
+                 "seeds = 5, 6\n")
+    assert "another order" in program.run("sweep", other, "--resume", status=2).stderr
+
+
+@needs_two_cores
+def test_resume_does_not_mix_times(program, grid):
+    name = grid()
+    program.run("sweep", name, "--quiet")
+    assert "--jobs was 1, is 2" in program.run("sweep", name, "--resume", "--jobs", 2,
+                                               status=2).stderr
+
+
+def test_a_file_of_another_kind_is_not_replaced(program, grid):
+    program.run("train", program.config(), "--quiet")
+    before = (program.folder / "small.h5").read_bytes()
+    for place in ["small.h5", "small.ini"]:
+        result = program.run("sweep", grid(), "--out", place, status=1)
+        assert "no sweep file" in result.stderr
+    assert (program.folder / "small.h5").read_bytes() == before
+    program.run("sweep", "grid.ini", "--quiet")
+    assert "no run file" in program.run("train", "grid.ini", status=1).stderr
+
+
+def test_a_damaged_sweep_file_is_refused(program, grid):
+    program.run("sweep", grid(), "--quiet")
+    with h5py.File(program.folder / "grid.h5", "r+") as file:
+        del file["combinations/macs"]
+    assert "macs" in program.run("sweep", "grid.ini", "--resume", status=1).stderr
+    (program.folder / "grid.h5").write_bytes(b"nothing")
+    assert "grid.h5" in program.run("sweep", "grid.ini", "--resume", status=1).stderr
+
+
+def test_results_and_progress_are_apart(program, grid):
+    result = program.run("sweep", grid())
+    lines = result.stdout.splitlines()
+    assert lines[0].split()[:2] == ["conv1.stride", "conv1.padding"] and len(lines) == 7
+    assert lines[-1] == "grid.h5: 8 rows complete, 0 failed, 0 invalid"
+    assert len(result.stderr.splitlines()) == 10
+    assert "\r" not in result.stderr and "\033" not in result.stderr
+    assert program.run("sweep", "grid.ini", "--quiet").stderr == ""
+
+
+def test_a_terminal_gets_a_live_line(program, grid):
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen([program.path, "sweep", grid(), *LONG], cwd=program.folder,
+                               stderr=theirs, stdout=subprocess.PIPE,
+                               env={**program.environment, "TERM": "xterm"})
+    os.close(theirs)
+    seen = b""
+    while True:
+        try:
+            some = os.read(ours, 4096)
+        except OSError:
+            break
+        if not some:
+            break
+        seen += some
+    os.close(ours)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert b"\r" in seen and b" left" in seen and b"epoch " in seen
