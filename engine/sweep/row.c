@@ -119,11 +119,15 @@ static enum colonnade_status check_combination(struct sweep *sweep, size_t combi
     struct config *config = NULL;
     struct graph *graph = NULL;
     struct colonnade_error reason = {0};
+    struct settings settings;
     TRY(sweep_config(&config, sweep->config, &sweep->grid, combination, 0, error));
+    TRY(settings_read(&settings, config, error));
     TRY(describe(description, sweep, combination, config, error));
     const struct dataset *data = description->data;
     status = graph_create(&graph, config, (struct shape){data->c, data->h, data->w}, data->classes,
                           &reason);
+    if (status == COLONNADE_OK)
+        status = graph_freeze(graph, config, &settings.freeze, &reason);
     if (status != COLONNADE_OK && (status != COLONNADE_USAGE || !sweep->grid.skip_invalid))
         RAISE(status, "%s", reason.message);
     for (size_t seed = 0; seed < sweep->grid.seed_count; seed++)
