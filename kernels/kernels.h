@@ -43,6 +43,7 @@ struct window {
 
 #include "activation.h"
 #include "element.h"
+#include "likeness.h"
 #include "loss.h"
 #include "lowering.h"
 #include "normalization.h"
@@ -56,7 +57,8 @@ struct window {
     ACTIVATION_KERNELS(X)                                                                          \
     NORMALIZATION_KERNELS(X)                                                                       \
     LOSS_KERNELS(X)                                                                                \
-    OPTIMIZER_KERNELS(X)
+    OPTIMIZER_KERNELS(X)                                                                           \
+    LIKENESS_KERNELS(X)
 
 struct kernels {
     const char *isa; /* "baseline", "avx2", "avx512" */

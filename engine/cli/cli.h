@@ -29,6 +29,7 @@ struct options {
 enum colonnade_status verb_train(const struct options *options, struct colonnade_error *error);
 enum colonnade_status verb_eval(const struct options *options, struct colonnade_error *error);
 enum colonnade_status verb_summary(const struct options *options, struct colonnade_error *error);
+enum colonnade_status verb_check(const struct options *options, struct colonnade_error *error);
 enum colonnade_status verb_sweep(const struct options *options, struct colonnade_error *error);
 enum colonnade_status verb_bench(const struct options *options, struct colonnade_error *error);
 enum colonnade_status verb_report(const struct options *options, struct colonnade_error *error);

@@ -80,6 +80,12 @@ static const struct verb verbs[] = {
      OPTION_SET | OPTION_THREADS | OPTION_JSON, 1, 1, verb_eval},
     {"summary", "CONFIG|RUN", "shows the network: shapes, parameters, work, memory", NULL,
      OPTION_SET | OPTION_JSON, 1, 1, verb_summary},
+    {"check", "CONFIG", "looks at every image before training",
+     "Unreadable and blank images, labels out of range, copies, the same image in train and test,\n"
+     "class balance, and files whose form tells their class.\n"
+     "Three are errors, and end with status 1: what cannot be read, labels out of range, and test\n"
+     "images that are training images too. Warnings and notes do not.\n",
+     OPTION_SET | OPTION_THREADS | OPTION_JSON, 1, 1, verb_check},
     {"sweep", "CONFIG", "trains the grid of the config's [sweep], one row a combination and seed",
      "The file has every row as soon as it is trained, and --resume trains those that it lacks.\n"
      "A combination whose shapes cannot be, or whose training fails, is a row with its reason.\n"
@@ -115,7 +121,7 @@ static void print_usage(FILE *stream)
 {
     fprintf(stream, "Usage: colonnade VERB ...\n\n");
     for (size_t i = 0; i < VERB_COUNT; i++)
-        fprintf(stream, "  %-8s %-10s  %s\n", verbs[i].name, verbs[i].operands, verbs[i].help);
+        fprintf(stream, "  %-8s %-12s  %s\n", verbs[i].name, verbs[i].operands, verbs[i].help);
     fprintf(stream, "\ncolonnade VERB --help says what a verb takes; colonnade --version, which"
                     " version this is.\n");
 }

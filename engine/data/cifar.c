@@ -80,8 +80,8 @@ static void interleave(uint8_t *image, const uint8_t *planes)
 
 /* Records [from, from + count) of the split are the first `count` of the file. */
 static enum colonnade_status read_records(const struct variant *variant, struct split *split,
-                                          size_t from, size_t count, const char *path,
-                                          struct colonnade_error *error)
+                                          size_t from, size_t count, bool any_label,
+                                          const char *path, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     uint8_t record[MAX_LABELS + IMAGE_BYTES];
@@ -94,7 +94,7 @@ static enum colonnade_status read_records(const struct variant *variant, struct 
             RAISE(COLONNADE_FAILURE, "%s: cannot read record %zu: %s", path, i,
                   ferror(file) ? strerror(errno) : "the file ends");
         int label = record[variant->labels - 1];
-        if (label >= variant->classes)
+        if (label >= variant->classes && !any_label)
             RAISE(COLONNADE_FAILURE, "%s: label %d at index %zu; labels here are 0 to %d", path,
                   label, i, variant->classes - 1);
         split->labels[from + i] = label;
@@ -124,7 +124,7 @@ static enum colonnade_status read_split(const struct variant *variant, struct da
     for (size_t i = 0; names[i] && done < split->count; i++) {
         size_t left = split->count - done, count = records[i] < left ? records[i] : left;
         TRY(join(path, folder, names[i], error));
-        TRY(read_records(variant, split, done, count, path, error));
+        TRY(read_records(variant, split, done, count, data->inspected, path, error));
         done += count;
     }
 out:

@@ -253,7 +253,8 @@ out:
 
 static enum colonnade_status open_source(struct dataset **data,
                                          const struct data_settings *settings, uint64_t seed,
-                                         enum data_wanted wanted, struct colonnade_error *error)
+                                         enum data_wanted wanted, bool inspect,
+                                         struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     const struct source_type *type = source_types[settings->source];
@@ -261,6 +262,7 @@ static enum colonnade_status open_source(struct dataset **data,
     (*data)->source = type->name;
     (*data)->shuffle = settings->shuffle;
     (*data)->seed = seed;
+    (*data)->inspected = inspect;
     TRY(type->open(*data, settings, wanted, error));
     if (!(*data)->class_names)
         TRY(number_classes(*data, error));
@@ -287,7 +289,7 @@ enum colonnade_status dataset_open(struct dataset **result, struct config *confi
     TRY(read_settings(config, &section, &settings, error));
     if (settings.mean.count == 0 || settings.std.count == 0)
         want_train = true;
-    TRY(open_source(&data, &settings, seed, want_train ? DATA_TRAIN : DATA_TEST, error));
+    TRY(open_source(&data, &settings, seed, want_train ? DATA_TRAIN : DATA_TEST, false, error));
     if (want_train)
         TRY(split_validation(data, config, section, settings.validation, error));
     TRY(set_scale(data, config, section, &settings, error));
@@ -339,20 +341,34 @@ enum colonnade_status dataset_check_keys(struct config *config, struct colonnade
     return read_settings(config, &section, &settings, error);
 }
 
-enum colonnade_status dataset_describe(struct dataset **result, struct config *config,
-                                       struct colonnade_error *error)
+/* Opened, and nothing more. */
+static enum colonnade_status open_alone(struct dataset **result, struct config *config,
+                                        uint64_t seed, enum data_wanted wanted, bool inspect,
+                                        struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     struct data_settings settings = {0};
     struct section *section;
     struct dataset *data = NULL;
     TRY(read_settings(config, &section, &settings, error));
-    TRY(open_source(&data, &settings, 0, DATA_SHAPE, error));
+    TRY(open_source(&data, &settings, seed, wanted, inspect, error));
     *result = data;
 out:
     if (status != COLONNADE_OK)
         dataset_destroy(data);
     return status;
+}
+
+enum colonnade_status dataset_describe(struct dataset **data, struct config *config,
+                                       struct colonnade_error *error)
+{
+    return open_alone(data, config, 0, DATA_SHAPE, false, error);
+}
+
+enum colonnade_status dataset_inspect(struct dataset **data, struct config *config, uint64_t seed,
+                                      struct colonnade_error *error)
+{
+    return open_alone(data, config, seed, DATA_TRAIN, true, error);
 }
 
 static void free_split(struct split *split)

@@ -35,7 +35,8 @@ extern const size_t data_key_count;
 struct split {
     size_t count;
     uint8_t *images; /* [count, h, w, c] */
-    int32_t *labels; /* [count], all in [0, classes) */
+    char **files;    /* [count]; NULL where the source is not of files */
+    int32_t *labels; /* [count], all in [0, classes), but see dataset_inspect() */
 };
 
 struct dataset {
@@ -48,6 +49,7 @@ struct dataset {
     uint32_t *training, *validation; /* indices into train, ascending */
     size_t training_count, validation_count;
     bool shuffle;
+    bool inspected; /* by dataset_inspect() */
     uint64_t seed;
     size_t bytes; /* memory held */
 };
@@ -92,6 +94,12 @@ enum colonnade_status dataset_check_keys(struct config *config, struct colonnade
 /* Just shape and classes: what `summary` needs. Cheap where a source's headers say it. */
 enum colonnade_status dataset_describe(struct dataset **data, struct config *config,
                                        struct colonnade_error *error);
+
+/* For a look at data that training might refuse: labels out of range are kept, as they are or,
+ * where they do not fit, as the nearest that does; files of images are listed and not read. No
+ * parts, no mean and deviation. */
+enum colonnade_status dataset_inspect(struct dataset **data, struct config *config, uint64_t seed,
+                                      struct colonnade_error *error);
 
 /* A mini-batch: pointers into the dataset. */
 struct batch {

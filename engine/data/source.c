@@ -76,17 +76,20 @@ enum colonnade_status source_set_labels(struct dataset *data, struct split *spli
     const int64_t classes = data->classes > 0 ? data->classes : DATA_MAX_CLASSES;
     int64_t highest = 0;
     for (size_t i = 0; i < count; i++) {
-        if (labels[i] < 0 || labels[i] >= classes)
+        const bool fits = labels[i] >= 0 && labels[i] < classes;
+        if (!fits && !data->inspected)
             RAISE(COLONNADE_FAILURE,
                   "%s: label %" PRId64 " at index %zu; labels here are 0 to %" PRId64, name,
                   labels[i], i, classes - 1);
-        if (labels[i] > highest)
+        if (fits && labels[i] > highest)
             highest = labels[i];
     }
     if (data->classes == 0)
         data->classes = (int)highest + 1;
     for (size_t i = 0; i < split->count; i++)
-        split->labels[i] = (int32_t)labels[i];
+        split->labels[i] = labels[i] < INT32_MIN   ? INT32_MIN
+                           : labels[i] > INT32_MAX ? INT32_MAX
+                                                   : (int32_t)labels[i];
 out:
     return status;
 }

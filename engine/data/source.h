@@ -23,8 +23,8 @@ enum colonnade_status source_allocate_split(const struct dataset *data, struct s
                                             uint64_t count, uint64_t limit, const char *name,
                                             struct colonnade_error *error);
 
-/* Where data->classes is 0 it becomes the highest label + 1. Every label must be in [0, classes).
- * The first split->count of the `count` labels are kept. */
+/* Where data->classes is 0 it becomes the highest label + 1. Every label must be in [0, classes),
+ * unless the dataset is inspected. The first split->count of the `count` labels are kept. */
 enum colonnade_status source_set_labels(struct dataset *data, struct split *split,
                                         const int64_t *labels, size_t count, const char *name,
                                         struct colonnade_error *error);

@@ -1,0 +1,303 @@
+/* Goes through the images once, takes what they are judged by, and counts what is found. What
+ * copies and leaks are is in files of their own.
+ */
+#include "engine/check/parts.h"
+
+#include "engine/base/memory.h"
+#include "engine/data/image.h"
+
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+const struct check_kind_type check_kinds[CHECK_KINDS] = {
+    [CHECK_UNREADABLE] = {"unreadable", CHECK_ERROR},
+    [CHECK_LABEL] = {"label_out_of_range", CHECK_ERROR},
+    [CHECK_SAME_ACROSS] = {"same_in_train_and_test", CHECK_ERROR},
+    [CHECK_NEAR_ACROSS] = {"near_in_train_and_test", CHECK_WARNING},
+    [CHECK_SAME_TWO_LABELS] = {"same_with_two_labels", CHECK_WARNING},
+    [CHECK_NEAR_TWO_LABELS] = {"near_with_two_labels", CHECK_WARNING},
+    [CHECK_BLANK] = {"blank", CHECK_WARNING},
+    [CHECK_LEAK] = {"leak", CHECK_WARNING},
+    [CHECK_CLASS_ABSENT] = {"class_absent", CHECK_WARNING},
+    [CHECK_IMBALANCE] = {"imbalance", CHECK_WARNING},
+    [CHECK_SAME] = {"same", CHECK_WARNING},
+    [CHECK_NEAR] = {"near", CHECK_NOTE},
+};
+
+/* --- images by number --- */
+
+bool check_in_test(const struct check *check, size_t image)
+{
+    return image >= check->data->train.count;
+}
+
+size_t check_index(const struct check *check, size_t image)
+{
+    return check_in_test(check, image) ? image - check->data->train.count : image;
+}
+
+static const struct split *split_of(const struct check *check, size_t image)
+{
+    return check_in_test(check, image) ? &check->data->test : &check->data->train;
+}
+
+int32_t check_label(const struct check *check, size_t image)
+{
+    return split_of(check, image)->labels[check_index(check, image)];
+}
+
+bool check_label_fits(const struct check *check, size_t image)
+{
+    const int32_t label = check_label(check, image);
+    return label >= 0 && label < check->data->classes;
+}
+
+const char *check_file(const struct check *check, size_t image)
+{
+    const struct split *split = split_of(check, image);
+    return split->files ? split->files[check_index(check, image)] : NULL;
+}
+
+enum check_kind check_copy_kind(const struct check *check, const struct check_copy *copy)
+{
+    const bool across = check_in_test(check, copy->image) != check_in_test(check, copy->original);
+    const bool two_labels = check_label(check, copy->image) != check_label(check, copy->original);
+    if (across)
+        return copy->exact ? CHECK_SAME_ACROSS : CHECK_NEAR_ACROSS;
+    if (two_labels)
+        return copy->exact ? CHECK_SAME_TWO_LABELS : CHECK_NEAR_TWO_LABELS;
+    return copy->exact ? CHECK_SAME : CHECK_NEAR;
+}
+
+/* --- looking --- */
+
+/* What a thread works with. */
+struct workplace {
+    float *scratch;
+    uint8_t *pixels; /* [h, w, c], of a file */
+};
+
+static void finish_workplaces(struct workplace *workplaces, int threads)
+{
+    for (int i = 0; workplaces && i < threads; i++) {
+        free(workplaces[i].scratch);
+        free(workplaces[i].pixels);
+    }
+    free(workplaces);
+}
+
+static enum colonnade_status create_workplaces(struct workplace **workplaces,
+                                               const struct dataset *data, int threads,
+                                               struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const size_t bytes = (size_t)data->h * (size_t)data->w * (size_t)data->c;
+    TRY(memory_allocate(workplaces, (size_t)threads, sizeof **workplaces, "room to look at images",
+                        error));
+    for (int i = 0; i < threads; i++) {
+        struct workplace *place = &(*workplaces)[i];
+        TRY(memory_allocate(&place->scratch, fingerprint_scratch(data->h, data->w),
+                            sizeof *place->scratch, "room to shrink an image", error));
+        TRY(memory_allocate(&place->pixels, bytes, 1, "an image", error));
+    }
+out:
+    return status;
+}
+
+/* Every pixel like the first. */
+static bool is_blank(const uint8_t *pixels, size_t count, size_t c)
+{
+    return memcmp(pixels, pixels + c, (count - 1) * c) == 0;
+}
+
+/* The image's pixels; NULL where its file cannot be read: then the reason is kept. The whole image
+ * is looked at, whatever part of it training would crop. */
+static enum colonnade_status read_pixels(const struct check *check, size_t image,
+                                         const struct workplace *place, const uint8_t **pixels,
+                                         struct colonnade_error *error)
+{
+    const struct dataset *data = check->data;
+    const struct split *split = split_of(check, image);
+    const size_t bytes = (size_t)data->h * (size_t)data->w * (size_t)data->c;
+    const char *file = check_file(check, image);
+    const struct image_target target = {data->c, data->h, data->w, IMAGE_STRETCH};
+    struct colonnade_error reason;
+    *pixels = place->pixels;
+    if (!file)
+        *pixels = split->images + check_index(check, image) * bytes;
+    else if (image_read(file, &target, place->pixels, &check->facts[image], &reason) !=
+             COLONNADE_OK) {
+        *pixels = NULL;
+        return memory_copy_text(&check->unreadable[image], reason.message, error);
+    }
+    return COLONNADE_OK;
+}
+
+static enum colonnade_status look(const struct check *check, size_t image,
+                                  const struct workplace *place, struct fingerprint *fingerprint,
+                                  struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const struct dataset *data = check->data;
+    const uint8_t *pixels;
+    TRY(read_pixels(check, image, place, &pixels, error));
+    if (!pixels)
+        goto out;
+    check->blank[image] = is_blank(pixels, (size_t)data->h * (size_t)data->w, (size_t)data->c);
+    fingerprint_take(fingerprint, pixels, data->h, data->w, data->c, place->scratch);
+out:
+    return status;
+}
+
+static enum colonnade_status look_at_all(struct check *check, struct fingerprint *fingerprints,
+                                         int threads, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct workplace *workplaces = NULL;
+    TRY(create_workplaces(&workplaces, check->data, threads, error));
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 16)
+    for (size_t i = 0; i < check->count; i++) {
+        struct colonnade_error failure;
+        enum colonnade_status outcome =
+            look(check, i, &workplaces[omp_get_thread_num()], &fingerprints[i], &failure);
+        if (outcome != COLONNADE_OK) {
+#pragma omp critical
+            {
+                status = outcome;
+                if (error)
+                    *error = failure;
+            }
+        }
+    }
+out:
+    finish_workplaces(workplaces, threads);
+    return status;
+}
+
+/* --- counting --- */
+
+static void count_classes(struct check *check)
+{
+    for (size_t i = 0; i < check->count; i++)
+        if (check_label_fits(check, i))
+            check->class_counts[check_in_test(check, i)][check_label(check, i)]++;
+}
+
+static void judge_classes(struct check *check)
+{
+    size_t smallest = SIZE_MAX, largest = 0;
+    for (int i = 0; i < check->data->classes; i++) {
+        const size_t train = check->class_counts[0][i], test = check->class_counts[1][i];
+        check->found[CHECK_CLASS_ABSENT] += train == 0 || test == 0;
+        if (train > 0 && train < smallest)
+            smallest = train;
+        if (train > largest)
+            largest = train;
+    }
+    check->found[CHECK_IMBALANCE] = largest > 0 && largest > CHECK_IMBALANCE_RATIO * smallest;
+}
+
+/* An image with two originals of one kind counts once. */
+static void count_copies(struct check *check)
+{
+    size_t last[CHECK_KINDS];
+    for (int i = 0; i < CHECK_KINDS; i++)
+        last[i] = SIZE_MAX;
+    for (size_t i = 0; i < check->copy_count; i++) {
+        const struct check_copy *copy = &check->copies[i];
+        const enum check_kind kind = check_copy_kind(check, copy);
+        check->found[kind] += last[kind] != copy->image;
+        last[kind] = copy->image;
+    }
+}
+
+static void count_findings(struct check *check)
+{
+    for (size_t i = 0; i < check->count; i++) {
+        check->found[CHECK_UNREADABLE] += check->unreadable[i] != NULL;
+        check->found[CHECK_BLANK] += check->blank[i];
+        check->found[CHECK_LABEL] += !check_label_fits(check, i);
+    }
+    for (int i = 0; i < CHECK_PROPERTIES; i++)
+        check->found[CHECK_LEAK] += check->properties[i].leak;
+    count_copies(check);
+    judge_classes(check);
+}
+
+size_t check_findings(const struct check *check, enum check_severity severity)
+{
+    size_t count = 0;
+    for (int i = 0; i < CHECK_KINDS; i++)
+        count += check->found[i] > 0 && check_kinds[i].severity == severity;
+    return count;
+}
+
+/* --- the whole --- */
+
+static enum colonnade_status allocate(struct check *check, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const size_t classes = (size_t)check->data->classes;
+    TRY(memory_allocate(&check->unreadable, check->count, sizeof *check->unreadable,
+                        "what is unreadable", error));
+    TRY(memory_allocate(&check->blank, check->count, sizeof *check->blank, "marks of images",
+                        error));
+    if (check->data->train.files)
+        TRY(memory_allocate(&check->facts, check->count, sizeof *check->facts, "facts of images",
+                            error));
+    for (int i = 0; i < 2; i++)
+        TRY(memory_allocate(&check->class_counts[i], classes, sizeof *check->class_counts[i],
+                            "counts of classes", error));
+out:
+    return status;
+}
+
+enum colonnade_status check_create(struct check **result, const struct dataset *data, int threads,
+                                   struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct fingerprint *fingerprints = NULL;
+    struct check *check;
+    TRY(memory_allocate(&check, 1, sizeof *check, "a check", error));
+    *result = check;
+    check->data = data;
+    check->count = size_add(data->train.count, data->test.count);
+    if (check->count > UINT32_MAX)
+        RAISE(COLONNADE_FAILURE, "%zu images; at most %u can be compared with each other",
+              check->count, UINT32_MAX);
+    TRY(allocate(check, error));
+    TRY(memory_allocate(&fingerprints, check->count, sizeof *fingerprints, "fingerprints of images",
+                        error));
+    TRY(look_at_all(check, fingerprints, threads, error));
+    count_classes(check);
+    TRY(copies_find(check, fingerprints, threads, error));
+    if (check->facts)
+        TRY(leaks_find(check, error));
+    count_findings(check);
+out:
+    free(fingerprints);
+    if (status != COLONNADE_OK) {
+        check_destroy(*result);
+        *result = NULL;
+    }
+    return status;
+}
+
+void check_destroy(struct check *check)
+{
+    if (!check)
+        return;
+    for (size_t i = 0; check->unreadable && i < check->count; i++)
+        free(check->unreadable[i]);
+    free(check->unreadable);
+    free(check->blank);
+    free(check->facts);
+    free(check->copies);
+    free(check->class_counts[0]);
+    free(check->class_counts[1]);
+    for (int i = 0; i < CHECK_PROPERTIES; i++)
+        for (size_t j = 0; j < check->properties[i].value_count; j++)
+            free(check->properties[i].values[j].class_counts);
+    free(check);
+}
