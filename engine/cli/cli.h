@@ -19,7 +19,7 @@ struct options {
     const char *const *sets; /* "SECTION.KEY=VALUE" each */
     size_t set_count;
     const char *out, *format;
-    int threads, batch, jobs;
+    int threads, batch, jobs, top;
     double seconds;
     bool resume, quiet, json, inference;
 };
@@ -28,6 +28,7 @@ struct options {
  * after it. */
 enum colonnade_status verb_train(const struct options *options, struct colonnade_error *error);
 enum colonnade_status verb_eval(const struct options *options, struct colonnade_error *error);
+enum colonnade_status verb_predict(const struct options *options, struct colonnade_error *error);
 enum colonnade_status verb_summary(const struct options *options, struct colonnade_error *error);
 enum colonnade_status verb_check(const struct options *options, struct colonnade_error *error);
 enum colonnade_status verb_sweep(const struct options *options, struct colonnade_error *error);

@@ -25,10 +25,11 @@ enum option_flag {
     OPTION_HELP = 1 << 9,
     OPTION_FORMAT = 1 << 10,
     OPTION_JOBS = 1 << 11,
+    OPTION_TOP = 1 << 12,
 };
 
 enum {
-    OPTION_COUNT = 12,
+    OPTION_COUNT = 13,
     THREADS_MOST = 1024,
     JOBS_MOST = 1024,
     BATCH_MOST = 1 << 20,
@@ -52,6 +53,7 @@ static const struct option_row option_rows[OPTION_COUNT] = {
     {OPTION_BATCH, "batch", "N", 0, "images a mini-batch (default: the config's)"},
     {OPTION_SECONDS, "seconds", "S", 0, "how long to measure (default: 5)"},
     {OPTION_INFERENCE, "inference", NULL, 0, "times the forward pass alone"},
+    {OPTION_TOP, "top", "K", 'k', "how many classes an image (default: 5)"},
     {OPTION_QUIET, "quiet", NULL, 'q', "shows no progress"},
     {OPTION_JSON, "json", NULL, 0, "prints results as JSON, one object a line"},
     {OPTION_HELP, "help", NULL, 'h', "prints this"},
@@ -78,6 +80,12 @@ static const struct verb verbs[] = {
     {"eval", "RUN", "scores the run's weights on the test split",
      "--set may name keys of [data] alone: another path, another source.\n",
      OPTION_SET | OPTION_THREADS | OPTION_JSON, 1, 1, verb_eval},
+    {"predict", "RUN IMAGE...", "classifies image files: the likeliest classes of each",
+     "Of a folder it takes all files named as images (.jpg, .png, .webp, ...), in the order of\n"
+     "their names, and those of the folders in it; hidden ones are passed over.\n"
+     "A bad image is named on standard error; the others are classified, and the status is 1.\n"
+     "Pixels are taken as they are: a run trained on white digits on black wants such digits.\n",
+     OPTION_TOP | OPTION_THREADS | OPTION_JSON, 2, SIZE_MAX, verb_predict},
     {"summary", "CONFIG|RUN", "shows the network: shapes, parameters, work, memory", NULL,
      OPTION_SET | OPTION_JSON, 1, 1, verb_summary},
     {"check", "CONFIG", "looks at every image before training",
@@ -234,6 +242,9 @@ static enum colonnade_status take_option(struct options *options, const struct v
         break;
     case OPTION_SECONDS:
         TRY(parse_number(verb, row, argument, SECONDS_MOST, NULL, &options->seconds, error));
+        break;
+    case OPTION_TOP:
+        TRY(parse_number(verb, row, argument, DATA_MAX_CLASSES, &options->top, NULL, error));
         break;
     case OPTION_RESUME:
         options->resume = true;

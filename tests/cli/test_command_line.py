@@ -22,7 +22,7 @@ def test_version_and_help_go_to_standard_output(program):
     assert program.run("--help").stderr == ""
 
 
-@pytest.mark.parametrize("verb", ["train", "eval", "check", "summary", "bench", "report",
+@pytest.mark.parametrize("verb", ["train", "eval", "predict", "check", "summary", "bench", "report",
                                   "verify", "doctor"])
 def test_every_verb_has_help(program, verb):
     assert program.run(verb, "--help").stdout.startswith(f"Usage: colonnade {verb}")

@@ -1,0 +1,321 @@
+/* colonnade predict: the likeliest classes of image files, and of all image files in folders. A
+ * bad file is named on standard error, and the others are classified all the same.
+ */
+#include "engine/cli/cli.h"
+
+#include "engine/base/memory.h"
+#include "engine/data/image.h"
+#include "engine/store/store.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+enum { BATCH = 256, TOP_DEFAULT = 5 };
+
+/* One thing to classify, in the order asked for. */
+struct picture {
+    char *file;
+    bool read;
+    struct colonnade_error failure; /* where it was not */
+};
+
+struct prediction {
+    const struct run *run;
+    const struct options *options;
+    struct image_target target;
+    int top, threads;
+    struct picture *pictures; /* [BATCH], those not yet classified */
+    size_t count;
+    uint8_t *pixels;      /* [BATCH, h, w, c] */
+    float *probabilities; /* [BATCH, classes] */
+    int *order;           /* [classes] */
+    size_t asked, failed;
+};
+
+/* --- one batch --- */
+
+/* The classes by falling probability, the first `top` of them; equal ones in index order. */
+static void rank(const struct prediction *prediction, const float *probabilities)
+{
+    const int classes = prediction->run->graph->classes;
+    for (int i = 0; i < classes; i++) {
+        int at = i < prediction->top ? i : prediction->top;
+        while (at > 0 && probabilities[i] > probabilities[prediction->order[at - 1]])
+            at--;
+        const int last = i < prediction->top ? i : prediction->top - 1;
+        for (int j = last; j > at; j--)
+            prediction->order[j] = prediction->order[j - 1];
+        if (at < prediction->top)
+            prediction->order[at] = i;
+    }
+}
+
+static enum colonnade_status print_as_json(const struct prediction *prediction, const char *file,
+                                           const float *probabilities,
+                                           struct colonnade_error *error)
+{
+    struct json_object *object = json_object_new_object(), *top = json_object_new_array();
+    for (int i = 0; i < prediction->top; i++) {
+        const int class = prediction->order[i];
+        struct json_object *row = json_object_new_object();
+        json_add(row, "class", json_object_new_string(prediction->run->data.class_names[class]));
+        json_add(row, "index", json_object_new_int(class));
+        json_add(row, "probability", json_number((double)probabilities[class]));
+        json_object_array_add(top, row);
+    }
+    json_add(object, "image", json_object_new_string(file));
+    json_add(object, "top", top);
+    return output_json(object, error);
+}
+
+static enum colonnade_status print_for_people(const struct prediction *prediction, const char *file,
+                                              const float *probabilities,
+                                              struct colonnade_error *error)
+{
+    printf("%s:", file);
+    for (int i = 0; i < prediction->top; i++) {
+        const int class = prediction->order[i];
+        printf("%s %s %.1f %%", i ? "," : "", prediction->run->data.class_names[class],
+               100 * (double)probabilities[class]);
+    }
+    printf("\n");
+    return output_flush(error);
+}
+
+static void read_images(struct prediction *prediction)
+{
+    const struct image_target *target = &prediction->target;
+    const size_t bytes = (size_t)target->c * (size_t)target->h * (size_t)target->w;
+#pragma omp parallel for num_threads(prediction->threads) schedule(dynamic)
+    for (size_t i = 0; i < prediction->count; i++) {
+        struct picture *picture = &prediction->pictures[i];
+        picture->read = image_read(picture->file, target, prediction->pixels + i * bytes, NULL,
+                                   &picture->failure) == COLONNADE_OK;
+    }
+}
+
+/* Moves the pixels of those that were read together; returns how many. */
+static size_t close_ranks(struct prediction *prediction)
+{
+    const struct image_target *target = &prediction->target;
+    const size_t bytes = (size_t)target->c * (size_t)target->h * (size_t)target->w;
+    size_t n = 0;
+    for (size_t i = 0; i < prediction->count; i++)
+        if (prediction->pictures[i].read)
+            memmove(prediction->pixels + n++ * bytes, prediction->pixels + i * bytes, bytes);
+    return n;
+}
+
+static enum colonnade_status classify(struct prediction *prediction, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const float *row = prediction->probabilities;
+    read_images(prediction);
+    TRY(predict(prediction->run, close_ranks(prediction), prediction->pixels, prediction->threads,
+                prediction->probabilities, error));
+    for (size_t i = 0; i < prediction->count; i++) {
+        const struct picture *picture = &prediction->pictures[i];
+        if (!picture->read) {
+            fprintf(stderr, "%s\n", picture->failure.message);
+            prediction->failed++;
+            continue;
+        }
+        rank(prediction, row);
+        TRY(prediction->options->json ? print_as_json(prediction, picture->file, row, error)
+                                      : print_for_people(prediction, picture->file, row, error));
+        row += prediction->run->graph->classes;
+    }
+out:
+    for (size_t i = 0; i < prediction->count; i++)
+        free(prediction->pictures[i].file);
+    prediction->count = 0;
+    return status;
+}
+
+/* --- files and folders --- */
+
+static enum colonnade_status add_file(struct prediction *prediction, const char *file,
+                                      struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    TRY(memory_copy_text(&prediction->pictures[prediction->count].file, file, error));
+    prediction->asked++;
+    if (++prediction->count == BATCH)
+        TRY(classify(prediction, error));
+out:
+    return status;
+}
+
+/* In folders of images lie other files too: an image is known by its name there. */
+static bool named_as_image(const char *name)
+{
+    static const char *const suffixes[] = {"jpg",  "jpeg", "png", "webp", "bmp", "tif",
+                                           "tiff", "gif",  "pbm", "pgm",  "ppm", "pnm"};
+    const char *dot = strrchr(name, '.');
+    for (size_t i = 0; dot && i < sizeof suffixes / sizeof *suffixes; i++)
+        if (strcasecmp(dot + 1, suffixes[i]) == 0)
+            return true;
+    return false;
+}
+
+static int wanted_entry(const struct dirent *entry)
+{
+    return entry->d_name[0] != '.';
+}
+
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static void fail(struct prediction *prediction, const char *path, const char *why)
+{
+    fprintf(stderr, "%s: %s\n", path, why);
+    prediction->failed++;
+}
+
+static enum colonnade_status add_folder(struct prediction *prediction, const char *folder,
+                                        struct colonnade_error *error);
+
+static enum colonnade_status add_entry(struct prediction *prediction, const char *folder,
+                                       const char *name, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct stat info;
+    char *path = NULL;
+    const size_t length = strlen(folder);
+    if (asprintf(&path, "%s%s%s", folder, length && folder[length - 1] == '/' ? "" : "/", name) < 0)
+        RAISE(COLONNADE_FAILURE, "no memory for a path in %s", folder);
+    if (lstat(path, &info) != 0)
+        fail(prediction, path, strerror(errno));
+    else if (S_ISDIR(info.st_mode))
+        TRY(add_folder(prediction, path, error));
+    else if (named_as_image(name))
+        TRY(add_file(prediction, path, error));
+out:
+    free(path);
+    return status;
+}
+
+static enum colonnade_status add_folder(struct prediction *prediction, const char *folder,
+                                        struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct dirent **entries = NULL;
+    int count = scandir(folder, &entries, wanted_entry, by_name);
+    if (count < 0)
+        fail(prediction, folder, strerror(errno));
+    for (int i = 0; i < count; i++)
+        TRY(add_entry(prediction, folder, entries[i]->d_name, error));
+out:
+    for (int i = 0; i < count; i++)
+        free(entries[i]);
+    free(entries);
+    return status;
+}
+
+static enum colonnade_status add_operand(struct prediction *prediction, const char *path,
+                                         struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const size_t before = prediction->asked + prediction->failed;
+    struct stat info;
+    if (stat(path, &info) != 0 || !S_ISDIR(info.st_mode)) {
+        TRY(add_file(prediction, path, error));
+        goto out;
+    }
+    TRY(add_folder(prediction, path, error));
+    if (prediction->asked + prediction->failed == before)
+        fail(prediction, path, "has no image files");
+out:
+    return status;
+}
+
+/* --- the whole --- */
+
+/* How the run's own images were made to fit. */
+static enum colonnade_status fit_of_run(enum image_fit *fit, struct config *config,
+                                        struct colonnade_error *error)
+{
+    static const char *const names[] = {"crop", "pad", "stretch"};
+    const struct section *section = config_section(config, "data");
+    const struct entry *entry = section ? config_entry(section, "fit") : NULL;
+    *fit = IMAGE_CROP;
+    for (size_t i = 0; entry && i < sizeof names / sizeof *names; i++)
+        if (strcmp(entry->value, names[i]) == 0)
+            *fit = (enum image_fit)i;
+    return COLONNADE_OK;
+}
+
+static enum colonnade_status target_of_run(struct image_target *target, const struct run *run,
+                                           struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const struct shape shape = run->data.shape;
+    *target = (struct image_target){shape.c, shape.h, shape.w, IMAGE_CROP};
+    if (shape.c != 1 && shape.c != 3)
+        RAISE(COLONNADE_FAILURE,
+              "the run was trained on images of %d channels; image files give 1 or 3", shape.c);
+    TRY(fit_of_run(&target->fit, run->config, error));
+out:
+    return status;
+}
+
+static enum colonnade_status prediction_init(struct prediction *prediction, const struct run *run,
+                                             const struct options *options,
+                                             struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const size_t classes = (size_t)run->graph->classes;
+    *prediction = (struct prediction){.run = run, .options = options};
+    prediction->threads = experiment_threads(options, &run->settings);
+    prediction->top = options->top ? options->top : TOP_DEFAULT;
+    if (options->top > run->graph->classes)
+        RAISE(COLONNADE_USAGE, "colonnade predict: --top %d; %s has %d classes", options->top,
+              options->operands[0], run->graph->classes);
+    if (prediction->top > run->graph->classes)
+        prediction->top = run->graph->classes;
+    TRY(target_of_run(&prediction->target, run, error));
+    TRY(memory_allocate(&prediction->pictures, BATCH, sizeof *prediction->pictures, "file names",
+                        error));
+    TRY(memory_allocate(&prediction->pixels, BATCH, shape_size(run->data.shape), "images", error));
+    TRY(memory_allocate(&prediction->probabilities, BATCH * classes,
+                        sizeof *prediction->probabilities, "probabilities", error));
+    TRY(memory_allocate(&prediction->order, classes, sizeof *prediction->order, "classes", error));
+out:
+    return status;
+}
+
+static void prediction_finish(struct prediction *prediction)
+{
+    for (size_t i = 0; i < prediction->count; i++)
+        free(prediction->pictures[i].file);
+    free(prediction->pictures);
+    free(prediction->pixels);
+    free(prediction->probabilities);
+    free(prediction->order);
+}
+
+enum colonnade_status verb_predict(const struct options *options, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct run *run = NULL;
+    struct prediction prediction = {0};
+    TRY(run_load(&run, options->operands[0], error));
+    TRY(prediction_init(&prediction, run, options, error));
+    for (size_t i = 1; i < options->operand_count; i++)
+        TRY(add_operand(&prediction, options->operands[i], error));
+    TRY(classify(&prediction, error));
+    if (prediction.failed > 0)
+        RAISE(COLONNADE_FAILURE, "colonnade predict: %zu of the files could not be classified",
+              prediction.failed);
+out:
+    prediction_finish(&prediction);
+    run_destroy(run);
+    return status;
+}
