@@ -253,6 +253,39 @@ out:
     return status;
 }
 
+/* The texts one after another, each in `length` bytes, filled up with zeros. */
+static enum colonnade_status pack_texts(size_t count, const char *const *texts, size_t *length,
+                                        char **packed, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    *length = 1;
+    for (size_t i = 0; i < count; i++)
+        if (strlen(texts[i]) > *length)
+            *length = strlen(texts[i]);
+    TRY(memory_allocate(packed, size_multiply(count, *length), 1, "texts", error));
+    for (size_t i = 0; i < count; i++)
+        memcpy(*packed + i * *length, texts[i], strlen(texts[i]));
+out:
+    return status;
+}
+
+enum colonnade_status place_write_ascii(struct place place, const char *name, size_t count,
+                                        const char *const *texts, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    char *packed = NULL;
+    size_t length;
+    const hid_t type = H5Tcopy(H5T_C_S1);
+    TRY(pack_texts(count ? count : 1, texts, &length, &packed, error));
+    if (type < 0 || H5Tset_size(type, length) < 0 || H5Tset_strpad(type, H5T_STR_NULLPAD) < 0)
+        CALL(place, name, "attribute cannot be made", H5I_INVALID_HID);
+    TRY(write_attribute(place, name, type, type, count, packed, error));
+out:
+    free(packed);
+    place_close(type);
+    return status;
+}
+
 /* Opens an attribute of `count` elements. */
 static enum colonnade_status open_attribute(struct place place, const char *name, size_t count,
                                             hid_t *attribute, struct colonnade_error *error)

@@ -83,6 +83,11 @@ enum colonnade_status place_write_text(struct place place, const char *name, con
 enum colonnade_status place_read_text(struct place place, const char *name, char **text,
                                       struct colonnade_error *error);
 
+/* An attribute of `count` ASCII texts of one fixed length, or a scalar where it is 0: the form for
+ * readers that know no other. */
+enum colonnade_status place_write_ascii(struct place place, const char *name, size_t count,
+                                        const char *const *texts, struct colonnade_error *error);
+
 /* Datasets. Reading checks rank and dims against `array` before anything is read; so does checking,
  * before memory is asked for. */
 enum colonnade_status place_write_array(struct place place, const char *name,
