@@ -46,7 +46,7 @@ struct option_row {
 static const struct option_row option_rows[OPTION_COUNT] = {
     {OPTION_SET, "set", "SECTION.KEY=VALUE", 0, "overrides a key of the config; may be repeated"},
     {OPTION_OUT, "out", "FILE", 'o', "where the result is written"},
-    {OPTION_FORMAT, "format", "FORMAT", 0, "what is written: onnx or npz"},
+    {OPTION_FORMAT, "format", "FORMAT", 0, "what is written: keras, onnx or npz"},
     {OPTION_RESUME, "resume", NULL, 0, "goes on from the file, or starts where there is none"},
     {OPTION_THREADS, "threads", "N", 0, "threads to run on (default: all cores)"},
     {OPTION_JOBS, "jobs", "N", 0, "rows trained at a time, on cores of their own (default: 1)"},
@@ -109,6 +109,7 @@ static const struct verb verbs[] = {
      "Without -o the page is the run file's name with .html in place of .h5.\n", OPTION_OUT, 1, 1,
      verb_report},
     {"export", "RUN", "writes the run's network for other programs",
+     "keras is FILE.h5, weights, and FILE.py, which builds the model, loads and checks them.\n"
      "onnx is a model for ONNX Runtime and others; its input is pixels from 0 to 255.\n"
      "npz is NumPy's: every weight under its name, and the classes, means and deviations.\n"
      "docs/export.md tells how each is used. A file that is no earlier export is never replaced.\n",

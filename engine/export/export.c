@@ -12,6 +12,16 @@
 #include <string.h>
 
 const struct export_format export_formats[] = {
+    {.name = "keras",
+     .help = "weights and a Python file for Keras",
+     .suffix = ".h5",
+     .wrong_suffix = ".weights.h5",
+     .why_wrong = "Keras takes that for another layout, which finds layers by class and order and "
+                  "not by name",
+     .beside = ".py",
+     .beside_start = "\"\"\"Exported by colonnade ",
+     .recognizes = keras_recognizes,
+     .make = keras_make},
     {.name = "onnx", .help = "an ONNX model", .recognizes = onnx_recognizes, .make = onnx_make},
     {.name = "npz", .help = "NumPy's arrays", .recognizes = npz_recognizes, .make = npz_make},
     {.name = NULL},
@@ -50,6 +60,9 @@ enum colonnade_status export_beside(const struct export_format *format, const ch
     if (format->suffix && !ends_with(path, format->suffix))
         RAISE(COLONNADE_USAGE, "%s: the name of a file of format %s has to end with %s", path,
               format->name, format->suffix);
+    if (format->wrong_suffix && ends_with(path, format->wrong_suffix))
+        RAISE(COLONNADE_USAGE, "%s: the name may not end with %s: %s", path, format->wrong_suffix,
+              format->why_wrong);
     if (!format->beside)
         goto out;
     const size_t stem = strlen(path) - strlen(format->suffix);
@@ -64,18 +77,28 @@ bool file_holds(const char *path, long offset, const char *bytes, size_t count)
     char found[64];
     FILE *file = fopen(path, "rb");
     if (!file)
-        return true;
-    const bool empty = fgetc(file) == EOF;
+        return false;
     const bool equal = fseek(file, offset, SEEK_SET) == 0 &&
                        fread(found, 1, count, file) == count && memcmp(found, bytes, count) == 0;
     fclose(file);
-    return empty || equal;
+    return equal;
+}
+
+/* Also of what cannot be read: that is for the writing to say. */
+static bool is_absent_or_empty(const char *path)
+{
+    FILE *file = fopen(path, "rb");
+    if (!file)
+        return true;
+    const bool empty = fgetc(file) == EOF;
+    fclose(file);
+    return empty;
 }
 
 static enum colonnade_status check_replaced(bool recognized, const char *path,
                                             struct colonnade_error *error)
 {
-    if (recognized)
+    if (recognized || is_absent_or_empty(path))
         return COLONNADE_OK;
     return error_set(error, COLONNADE_FAILURE,
                      "%s exists and was not exported by colonnade: it is not replaced", path);
@@ -90,6 +113,10 @@ enum colonnade_status export_write(const struct run *run, const struct export_fo
     char *beside = NULL;
     TRY(export_beside(format, path, &beside, error));
     TRY(check_replaced(format->recognizes(path), path, error));
+    if (beside)
+        TRY(check_replaced(
+            file_holds(beside, 0, format->beside_start, strlen(format->beside_start)), beside,
+            error));
     TRY(network_create(&network, run, error));
     TRY(format->make(network, path, &first, &second, error));
     TRY(file_replace(path, first.bytes, first.count, error));

@@ -19,10 +19,12 @@ struct export_file {
 
 struct export_format {
     const char *name, *help;
-    /* A second file, beside the first: what its name ends with, in place of `suffix`; NULL: none.
+    /* What the file's name has to end with, and what it may not, with the reason; NULL: anything.
      */
-    const char *beside;
-    const char *suffix; /* what the first file's name has to end with; NULL: anything */
+    const char *suffix, *wrong_suffix, *why_wrong;
+    /* A second file, beside the first: what its name ends with in place of `suffix`, and what it
+     * begins with; NULL: none. */
+    const char *beside, *beside_start;
     /* Whether a file that exists is an earlier export, which a new one may replace. */
     bool (*recognizes)(const char *path);
     /* Makes both files; `path` is where the first will be. The caller frees, also on error. */

@@ -11,12 +11,14 @@
                                struct export_file *file, struct export_file *beside,               \
                                struct colonnade_error *error)
 
+EXPORT_MAKER(keras_make);
+bool keras_recognizes(const char *path);
 EXPORT_MAKER(npz_make);
 bool npz_recognizes(const char *path);
 EXPORT_MAKER(onnx_make);
 bool onnx_recognizes(const char *path);
 
-/* Whether the file has these bytes, 64 at the most, at `offset`; or is empty or absent. */
+/* Whether the file has these bytes, 64 at the most, at `offset`. */
 bool file_holds(const char *path, long offset, const char *bytes, size_t count);
 
 /* "node conv1 of type conv cannot be exported to FORMAT: REASON"; a COLONNADE_FAILURE. */

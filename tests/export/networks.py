@@ -390,18 +390,18 @@ type = flatten
 [dropped]
 type = dropout
 rate = 0.2
-[bent]
+[lambda]
 type = relu
 [through]
 type = dense
 units = 5
 [flat_again]
 type = flatten
-inputs = bent
+inputs = lambda
 [after]
 type = dense
 units = 5
-[kept]
+[_kept]
 type = flatten
 inputs = conv
 [norm]
@@ -474,7 +474,7 @@ type = conv
 filters = 4
 kernel = 2
 activation = elu
-[bent]
+[lambda]
 type = leaky_relu
 slope = 0.2
 [pool1]

@@ -9,7 +9,7 @@ def refused(exporter, *arguments, status=1):
 
 def test_help_names_the_formats(exporter):
     text = exporter.colonnade("export", "--help").stdout
-    for kind in ("onnx", "npz"):
+    for kind in ("keras", "onnx", "npz"):
         assert kind in text
     assert "export" in exporter.colonnade("--help").stdout
 
