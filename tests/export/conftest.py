@@ -19,12 +19,14 @@ from networks import CONFIGS, NETWORKS, ROOT
 
 SEEDS = range(12)  # of random graphs
 
-HEAD = """\
+DATA = """\
 [data]
 source = synthetic
 shape = {0}x{1}x{2}
 classes = {classes}
 count = 64
+"""
+TRAIN = """\
 [train]
 epochs = 1
 batch = 16
@@ -58,11 +60,13 @@ class Exporter:
             return run
         if name in NETWORKS:
             shape, classes, nodes = NETWORKS[name]
+            text = TRAIN + nodes
         else:
-            graph = Graph(random.Random(int(name.removeprefix("random"))))
-            shape, classes, nodes = graph.shape, graph.classes, graph.text()
+            seed = int(name.removeprefix("random"))
+            case = Graph(random.Random(seed)).case(seed)
+            shape, classes, text = case.shape, case.classes, case.text()
         config = self.folder / f"{name}.ini"
-        config.write_text(HEAD.format(*shape, classes=classes) + nodes)
+        config.write_text(DATA.format(*shape, classes=classes) + text)
         self.colonnade("train", config, "--out", run, "-q")
         return run
 
