@@ -24,7 +24,7 @@
 #include <string.h>
 
 static const double H = 0.01, TOLERANCE = 4e-3, GRID = 0.05;
-enum { IMAGES = 3, FIRST_TILE = 2, CLASSES = 3, MOST_CHECKED = 12, DIRECTIONS = 2 };
+enum { IMAGES = 3, FIRST_TILE = 2, CLASSES = 3, MOST_CHECKED = 6, DIRECTIONS = 2 };
 
 struct trial {
     const struct graph *graph;
