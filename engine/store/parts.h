@@ -53,6 +53,25 @@ enum colonnade_status parameter_list_create(struct parameter_list *list, const s
 /* What the dataset of a parameter is. */
 struct array parameter_array(const struct parameter *parameter);
 
+/* A parameter in a file of weights: its dataset, the shape that this has to have, and how its
+ * values lie there: element (i0, ...) of `extents`, whose row-major order is PyTorch's, at the sum
+ * of i * strides. */
+enum { STORED_PATH_BYTES = 2 * NAME_BYTES };
+struct stored_weight {
+    char path[STORED_PATH_BYTES];
+    struct array array;
+    size_t extents[ARRAY_RANK], strides[ARRAY_RANK];
+};
+
+/* As /state_dict has it: under its name, in PyTorch's order. */
+void stored_weight_plain(const struct named_parameter *item, struct stored_weight *stored);
+
+/* keras.c. The group of layers in a file of Keras's legacy layout; false where it is none. */
+bool keras_find_root(struct place file, const char **root);
+/* Where that group has a node's parameter; false where it has not. */
+bool keras_find(struct place root, const struct named_parameter *item,
+                struct stored_weight *stored);
+
 /* A file open for reading, if it is a sound HDF5 file; the caller closes `file->id`. */
 enum colonnade_status store_open(struct place *file, struct colonnade_error *error);
 

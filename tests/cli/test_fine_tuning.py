@@ -75,7 +75,7 @@ def test_files_without_weights_are_refused(program):
     h5py.File(program.folder / "empty.h5", "w").close()
     for name, message in [("absent.h5", "absent.h5: cannot open: No such file"),
                           ("text.h5", "text.h5: not an HDF5 file"),
-                          ("empty.h5", "empty.h5: has no group /state_dict")]:
+                          ("empty.h5", "empty.h5: has neither a group /state_dict")]:
         result = program.run("train", program.config(), "--set", f"train.init_from={name}",
                              status=1)
         assert message in result.stderr
@@ -89,6 +89,120 @@ def test_a_resumed_run_needs_the_first_weights_no_more(trained):
     trained.run(*arguments)
     with h5py.File(trained.folder / "next.h5") as file:
         assert len(file["metrics/epoch/epoch"]) == 2
+
+
+# Keras's files.
+
+MANY = """\
+[run]
+output = {output}
+
+[data]
+source = synthetic
+shape = 3x9x8
+classes = 4
+count = 96
+
+[train]
+epochs = 1
+batch = 32
+
+[conv1]
+type = conv
+filters = 6
+kernel = 3x2
+
+[norm1]
+type = batchnorm
+
+[slope1]
+type = prelu
+shared = false
+
+[depth]
+type = conv
+filters = 12
+kernel = 3
+groups = 6
+padding = same
+
+[group1]
+type = conv
+filters = 8
+kernel = 1
+groups = 2
+activation = relu
+
+[norm2]
+type = groupnorm
+groups = 4
+
+[flat]
+type = flatten
+
+[drop]
+type = dropout
+
+[fc1]
+type = dense
+units = 7
+activation = tanh
+
+[fc2]
+type = dense
+units = classes
+"""
+
+
+def test_an_export_to_keras_comes_back_the_same(program):
+    program.run("train", program.config(text=MANY), "--quiet")
+    program.run("export", "small.h5", "--format", "keras", "-o", "keras.h5")
+    said = program.run("train", "small.ini", "--set", "train.init_from=keras.h5", "--set",
+                       "train.epochs=0", "--set", "run.seed=7", "--out", "next.h5").stderr
+    assert "17 arrays from keras.h5: " in said and "drawn anew" not in said
+    assert same_weights(program.folder / "small.h5", program.folder / "next.h5")
+
+
+def test_a_file_in_keras_layout_is_taken_in_keras_order(program):
+    """Written by hand, by the layouts of Keras's documentation."""
+    program.run("train", program.config(text=MANY), "--quiet")
+    ours = weights(program.folder / "small.h5")
+    layers = {
+        "conv1": {"kernel": ours["conv1.weight"].transpose(2, 3, 1, 0), "bias": ours["conv1.bias"]},
+        "depth": {"depthwise_kernel": ours["depth.weight"].reshape(6, 2, 3, 3).transpose(2, 3, 0, 1),
+                  "bias": ours["depth.bias"]},
+        "norm1": {"gamma": ours["norm1.weight"], "beta": ours["norm1.bias"],
+                  "moving_mean": ours["norm1.running_mean"],
+                  "moving_variance": ours["norm1.running_var"]},
+        "slope1": {"alpha": ours["slope1.weight"].reshape(1, 1, 6)},
+        "fc1": {"kernel": ours["fc1.weight"].reshape(7, 8, 7, 7).transpose(2, 3, 1, 0).reshape(
+            -1, 7), "bias": ours["fc1.bias"]},
+        "head": {"kernel": ours["fc2.weight"].T},
+    }
+    with h5py.File(program.folder / "keras.h5", "w") as file:
+        root = file.create_group("model_weights")
+        root.attrs["layer_names"] = [name.encode() for name in layers]
+        for layer, arrays in layers.items():
+            for name, values in arrays.items():
+                root[f"{layer}/sequential/{layer}/{name}:0"] = values
+    said = program.run("train", "small.ini", "--set", "train.init_from=keras.h5", "--set",
+                       "train.epochs=0", "--set", "run.seed=7", "--out", "next.h5").stderr
+    assert "not in the graph: head\n" in said
+    theirs = weights(program.folder / "next.h5")
+    taken = {name for name in ours if name.split(".")[0] in layers}
+    assert len(taken) == 11
+    for name in ours:
+        assert numpy.array_equal(ours[name], theirs[name]) == (name in taken), name
+
+
+def test_a_keras_kernel_that_does_not_fit_is_refused(program):
+    program.config(text=MANY)
+    with h5py.File(program.folder / "keras.h5", "w") as file:
+        file.attrs["layer_names"] = [b"conv1"]
+        file["conv1/conv1/kernel:0"] = numpy.zeros((2, 3, 3, 6))
+    said = program.run("train", "small.ini", "--set", "train.init_from=keras.h5", status=2).stderr
+    assert ("conv1/conv1/kernel:0 is [2, 3, 3, 6] there; [conv1] of line 14 needs [3, 2, 3, 6]"
+            in said)
 
 
 # Frozen nodes.
