@@ -42,6 +42,7 @@ struct window {
 #define KERNEL(name) KERNEL_JOIN(name, KERNEL_ISA)
 
 #include "activation.h"
+#include "augment.h"
 #include "element.h"
 #include "likeness.h"
 #include "loss.h"
@@ -52,6 +53,7 @@ struct window {
 
 #define KERNEL_LIST(X)                                                                             \
     ELEMENT_KERNELS(X)                                                                             \
+    AUGMENT_KERNELS(X)                                                                             \
     LOWERING_KERNELS(X)                                                                            \
     POOLING_KERNELS(X)                                                                             \
     ACTIVATION_KERNELS(X)                                                                          \
