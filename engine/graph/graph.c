@@ -4,6 +4,7 @@
 
 #include "engine/base/memory.h"
 #include "engine/base/random.h"
+#include "engine/nodes/augment.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +25,7 @@ static bool is_reserved(const char *name)
 struct draft {
     struct config *config;
     struct node *nodes;
-    const struct section **sections; /* of each node; NULL for the input */
+    const struct section **sections; /* of each node; [augment] or NULL for the input */
     int *output_of; /* what stands for a declared node's output: an epilogue or it */
     int count, capacity;
 };
@@ -415,12 +416,24 @@ static void adopt_nodes(struct graph *graph, struct draft *draft, const int *ord
             graph->declared[graph->declared_count++] = place[i];
 }
 
+/* The data's node: its section is [augment]. */
+static enum colonnade_status draft_data(struct draft *draft, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct node *data = draft_add(draft, &node_input, -1);
+    draft->sections[0] = config_section(draft->config, "augment");
+    TRY(memory_copy_text(&data->name, "input", error));
+    TRY(memory_allocate(&data->settings, 1, node_input.settings_size, "settings", error));
+    TRY(augment_read(data->settings, draft->config, error));
+out:
+    return status;
+}
+
 static enum colonnade_status draft_all(struct draft *draft, int *output,
                                        struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
-    struct node *data = draft_add(draft, &node_input, -1);
-    TRY(memory_copy_text(&data->name, "input", error));
+    TRY(draft_data(draft, error));
     for (size_t i = 0; i < draft->config->count; i++)
         if (!is_reserved(draft->config->sections[i].name))
             TRY(draft_node(draft, &draft->config->sections[i], error));

@@ -20,6 +20,7 @@ static enum colonnade_status add_loss(struct plan *plan, struct colonnade_error 
     *plan->loss = (struct node){.name = NULL,
                                 .type = &node_loss,
                                 .owner = graph->count,
+                                .settings = graph->nodes[0].settings,
                                 .inputs = {graph->output},
                                 .input_count = 1,
                                 .in = output->out,

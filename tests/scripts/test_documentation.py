@@ -14,7 +14,7 @@ SOURCES = {path: path.read_text() for path in sorted((ROOT / "engine").rglob("*.
 CONFIG_PAGE = (ROOT / "docs" / "config.md").read_text()
 
 ROW = re.compile(r'"(\w+)",[\s\\]*(?:\.kind = )?KEY_[A-Z]+|\b(\w+_KEY)\b')
-TABLE = re.compile(r"const struct key (\w+)\[\] = \{(.*?)\n\};", re.DOTALL)
+TABLE = re.compile(r"const struct (?:key|augmentation) (\w+)\[\] = \{(.*?)\n\};", re.DOTALL)
 MACRO = re.compile(r"#define (\w+_KEY)\b((?:.*\\\n)*.*\n)")
 # A node type's row, whole or by a file's macro.
 NODE = re.compile(r"const struct node_type node_(\w+) = \{(.*?)\n\};"
@@ -23,7 +23,7 @@ WORDS = re.compile(r"const char \*const (\w+)\[\] = \{(.*?)\}", re.DOTALL)
 
 # Tables that belong to no node type, by the page's heading.
 HEADINGS = {"run_keys": "[run]", "train_keys": "[train]", "data_keys": "[data]",
-            "sweep_keys": "[sweep]"}
+            "sweep_keys": "[sweep]", "augmentations": "[augment]"}
 
 
 def code(text):
@@ -93,7 +93,7 @@ def test_tables_are_found():
     places = documented_places()
     for place in [("[run]", "seed"), ("[data]", "source"), ("[train]", "lr"), ("conv", "activation"),
                   ("dense", "init"), ("avgpool", "ceil"), ("layernorm", "eps"), ("leaky_relu", "slope"),
-                  ("# Nodes", "inputs")]:
+                  ("# Nodes", "inputs"), ("[augment]", "erase")]:
         assert place in places
     rows = sum(text.count(".help = ") for text in SOURCES.values())
     assert len(places) > rows / 2, "rows of a form that this test does not know?"

@@ -96,7 +96,15 @@ struct training {
     int threads;
 };
 
-static struct training start(const char *name, int batch, int threads)
+/* All that [augment] has. */
+static const char *const augmented[] = {"augment.flip=horizontal", "augment.crop=4",
+                                        "augment.rotate=15",       "augment.scale=0.2",
+                                        "augment.translate=0.1",   "augment.brightness=0.2",
+                                        "augment.contrast=0.2",    "augment.erase=0.5",
+                                        "augment.mixup=0.2",       NULL};
+static const char *const plain[] = {NULL};
+
+static struct training start(const char *name, const char *const *overrides, int batch, int threads)
 {
     struct training t = {.threads = threads};
     struct colonnade_error error = {0};
@@ -104,6 +112,8 @@ static struct training start(const char *name, int batch, int threads)
     snprintf(path, sizeof path, SOURCE_ROOT "/configs/bench/%s.ini", name);
     cr_assert_eq(config_load(&t.config, path, &error), 0, "%s", error.message);
     cr_assert_eq(config_override(t.config, "data.count=40", &error), 0);
+    for (; *overrides; overrides++)
+        cr_assert_eq(config_override(t.config, *overrides, &error), 0);
     cr_assert_eq(dataset_open(&t.data, t.config, 7, true, &error), 0, "%s", error.message);
     struct shape shape = {t.data->c, t.data->h, t.data->w};
     cr_assert_eq(graph_create(&t.graph, t.config, shape, t.data->classes, &error), 0, "%s",
@@ -141,14 +151,14 @@ static void stop(struct training *t)
     config_destroy(t->config);
 }
 
-static void check_bits(const char *name, int batch)
+static void check_bits(const char *name, const char *const *overrides, int batch)
 {
     static const int threads[] = {1, 2, 3, 7};
-    struct training one = start(name, batch, threads[0]);
+    struct training one = start(name, overrides, batch, threads[0]);
     step(&one, 0);
     step(&one, 1);
     for (size_t i = 1; i < sizeof threads / sizeof threads[0]; i++) {
-        struct training more = start(name, batch, threads[i]);
+        struct training more = start(name, overrides, batch, threads[i]);
         step(&more, 0);
         step(&more, 1);
         cr_assert_arr_eq(more.model->parameters, one.model->parameters,
@@ -164,27 +174,33 @@ static void check_bits(const char *name, int batch)
 
 Test(plan, lenet5_has_the_same_bits_on_1_2_3_and_7_threads)
 {
-    check_bits("lenet5", 27); /* the second mini-batch is short */
+    check_bits("lenet5", plain, 27); /* the second mini-batch is short */
+}
+
+Test(plan, augmented_lenet5_has_the_same_bits_on_1_2_3_and_7_threads)
+{
+    check_bits("lenet5", augmented, 27);
 }
 
 Test(plan, typical_has_the_same_bits_on_1_2_3_and_7_threads)
 {
-    check_bits("typical", 27);
+    check_bits("typical", plain, 27);
 }
 
 Test(plan, resnet18_cifar_has_the_same_bits_on_1_2_3_and_7_threads, .timeout = 300)
 {
-    check_bits("resnet18-cifar", 11);
+    check_bits("resnet18-cifar", plain, 11);
 }
 
-static void check_allocations(const char *name, int batch, int warm_up)
+static void check_allocations(const char *name, const char *const *overrides, int batch,
+                              int warm_up)
 {
     if (!COUNTS_ALLOCATIONS)
         cr_skip_test("a sanitizer counts its own allocations");
 #if COUNTS_ALLOCATIONS
     dl_iterate_phdr(find_openblas, NULL);
 #endif
-    struct training t = start(name, batch, 2);
+    struct training t = start(name, overrides, batch, 2);
     /* Until both threads have run every kind of product OpenBLAS makes buffers for them. */
     for (int i = 0; i < warm_up; i++)
         step(&t, i % 2);
@@ -198,12 +214,17 @@ static void check_allocations(const char *name, int batch, int warm_up)
 
 Test(plan, a_step_of_lenet5_allocates_nothing)
 {
-    check_allocations("lenet5", 13, 30);
+    check_allocations("lenet5", plain, 13, 30);
+}
+
+Test(plan, a_step_of_augmented_lenet5_allocates_nothing)
+{
+    check_allocations("lenet5", augmented, 13, 30);
 }
 
 Test(plan, a_step_of_resnet18_cifar_allocates_nothing)
 {
-    check_allocations("resnet18-cifar", 13, 2);
+    check_allocations("resnet18-cifar", plain, 13, 2);
 }
 
 Test(plan, allocations_are_counted)

@@ -346,6 +346,10 @@ static struct experiment open_network(const char *keys, const char *network)
     return made;
 }
 
+#define AUGMENTED                                                                                  \
+    "[augment]\nflip = horizontal\ncrop = 1\nrotate = 10\nscale = 0.1\ntranslate = 0.1\n"          \
+    "brightness = 0.2\ncontrast = 0.2\nerase = 0.2\nmixup = 0.2\n"
+
 static struct experiment open_experiment(const char *keys)
 {
     return open_network(keys, NETWORK);
@@ -444,28 +448,39 @@ static void assert_same_run(const struct run *a, const struct run *b)
 
 #define MOMENTUM "epochs = 3\nlr = 0.05\nmomentum = 0.9\nschedule = cosine\nclip_norm = 2"
 
-Test(train, the_number_of_threads_changes_no_bit)
+static void check_threads(const char *network)
 {
-    struct experiment one = open_experiment(MOMENTUM);
+    static const int threads[] = {2, 3, 4, 7};
+    struct experiment one = open_network(MOMENTUM, network);
     train_on(&one, 1);
-    for (int threads = 2; threads <= 4; threads++) {
-        struct experiment more = open_experiment(MOMENTUM);
-        train_on(&more, threads);
+    for (size_t i = 0; i < sizeof threads / sizeof *threads; i++) {
+        struct experiment more = open_network(MOMENTUM, network);
+        train_on(&more, threads[i]);
         assert_same_run(one.run, more.run);
         close_experiment(&more);
     }
     close_experiment(&one);
 }
 
-/* 120 images to train on in mini-batches of 16: 8 steps an epoch. */
-Test(train, an_interruption_anywhere_changes_no_bit)
+Test(train, the_number_of_threads_changes_no_bit)
 {
-    struct experiment whole = open_experiment(MOMENTUM);
+    check_threads(NETWORK);
+}
+
+Test(train, the_number_of_threads_changes_no_bit_of_augmented_training)
+{
+    check_threads(AUGMENTED NETWORK);
+}
+
+/* 120 images to train on in mini-batches of 16: 8 steps an epoch. */
+static void check_interruptions(const char *network)
+{
+    struct experiment whole = open_network(MOMENTUM, network);
     train_on(&whole, 2);
     static const long stops[] = {1, 5, 8, 11, 16, 24}; /* 8, 16 and 24 end an epoch */
     for (size_t i = 0; i < sizeof stops / sizeof *stops; i++) {
         const long step = stops[i];
-        struct experiment broken = open_experiment(MOMENTUM);
+        struct experiment broken = open_network(MOMENTUM, network);
         struct listener listener = {.stop_after = step};
         struct colonnade_error error = {0};
         cr_assert_eq(train_with(&broken, 2, &listener, &error), COLONNADE_TERMINATED);
@@ -476,6 +491,44 @@ Test(train, an_interruption_anywhere_changes_no_bit)
         close_experiment(&broken);
     }
     close_experiment(&whole);
+}
+
+Test(train, an_interruption_anywhere_changes_no_bit)
+{
+    check_interruptions(NETWORK);
+}
+
+Test(train, an_interruption_anywhere_changes_no_bit_of_augmented_training)
+{
+    check_interruptions(AUGMENTED NETWORK);
+}
+
+Test(train, augmented_training_learns)
+{
+    struct experiment experiment =
+        open_network("epochs = 30\nlr = 0.05\nmomentum = 0.9", AUGMENTED NETWORK);
+    train_on(&experiment, 2);
+    const struct metrics *metrics = &experiment.run->metrics;
+    cr_expect_lt(metrics->epochs[29].train_loss, 0.8 * metrics->epochs[0].train_loss);
+    cr_expect_gt(experiment.run->evaluation.accuracy, 0.5); /* of 7 classes */
+    close_experiment(&experiment);
+}
+
+/* Equal weights score equally, whatever the training does to its images. */
+Test(train, evaluation_is_of_the_images_as_they_are)
+{
+    static const enum part parts[] = {PART_TRAINING, PART_VALIDATION, PART_TEST};
+    struct experiment plain = open_experiment(""), augmented = open_network("", AUGMENTED NETWORK);
+    for (size_t i = 0; i < 3; i++) {
+        struct evaluation a = {0}, b = {0};
+        cr_assert_eq(evaluate(plain.run, plain.data, parts[i], 2, &a, NULL), COLONNADE_OK);
+        cr_assert_eq(evaluate(augmented.run, augmented.data, parts[i], 2, &b, NULL), COLONNADE_OK);
+        cr_expect_eq(a.loss, b.loss);
+        evaluation_finish(&a);
+        evaluation_finish(&b);
+    }
+    close_experiment(&plain);
+    close_experiment(&augmented);
 }
 
 Test(train, sinks_hear_every_record)
