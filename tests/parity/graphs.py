@@ -10,6 +10,8 @@ import dataclasses
 CHANNELS = (1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 17, 24, 33)
 ACTIVATIONS = ("relu", "relu6", "leaky_relu", "elu", "sigmoid", "tanh", "gelu", "silu", "hardswish")
 NORMS = ("batchnorm", "groupnorm", "layernorm", "lrn")
+WEIGHTED = ("conv", "dense", "batchnorm", "groupnorm", "layernorm", "prelu")
+FROZEN = "frozen"  # stands among a node's keys for its name in [train] freeze
 INITIALIZERS = ("he", "xavier", "lecun", "uniform", "zero")
 MOST_VALUES, MOST_CHANNELS = 3000, 48  # of an image in one node; of a convolution's input
 
@@ -27,12 +29,14 @@ class Case:
 
     def text(self):
         train = {"epochs": 1, "batch": self.batch, **self.train}
+        if frozen := [name for name, keys, _ in self.nodes if FROZEN in keys]:
+            train["freeze"] = ", ".join(frozen)
         lines, above = ["[train]", *(f"{key} = {value}" for key, value in train.items())], "input"
         for name, keys, inputs in self.nodes:
             lines += ["", f"[{name}]"]
             if inputs != [above]:
                 lines.append(f"inputs = {', '.join(inputs)}")
-            lines += [f"{key} = {value}" for key, value in keys.items()]
+            lines += [f"{key} = {value}" for key, value in keys.items() if key != FROZEN]
             above = name
         return "\n".join(lines) + "\n"
 
@@ -82,9 +86,12 @@ class Graph:
         self.finish()
 
     def case(self, seed):
-        random, nodes = self.random, list(self.nodes)
+        random, nodes = self.random, copy.deepcopy(self.nodes)
         if random.random() < 0.4:  # only the last one has its place
             nodes = random.sample(nodes[:-1], len(nodes) - 1) + nodes[-1:]
+        for _, keys, _ in nodes[:-1] if random.random() < 0.15 else []:
+            if keys["type"] in WEIGHTED and keys.get("units") != "classes" and random.random() < 0.4:
+                keys[FROZEN] = True
         images = 2 * self.batch + max(2, self.batch // 2)  # the last mini-batch is short
         return Case(self.shape, self.classes, self.batch, images, seed,
                     random.choice((1, 2, 3, 4)), draw_training(random), nodes)

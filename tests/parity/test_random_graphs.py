@@ -46,7 +46,7 @@ def check(program, folder, case):
     made = Comparison(program, folder, sample, case.text(), case.threads, case.seed, draws=2)
     try:
         margin = made.train_truth()
-    except ValueError as error:  # batch norm of a single value
+    except (ValueError, RuntimeError) as error:  # batch norm of a single value; nothing to train
         raise Unfit(str(error)) from error
     if not margin > 64 * EPS:  # not a number: no network either
         raise Unfit("a value is at a kink")
