@@ -22,12 +22,12 @@ struct convolution convolution_plan(struct window window)
         c.lowering = LOWERING_DEPTHWISE;
         c.x_layout = c.y_layout = LAYOUT_NHWC;
     } else if (is_pointwise(&window)) {
-        pixels_plan(&c);
+        pixels_plan(&c, LAYOUT_NHWC);
         c.lowering = LOWERING_POINTWISE;
     } else if (window.g == 1 && window.ic < FEW_CHANNELS) {
         taps_plan(&c);
     } else {
-        pixels_plan(&c);
+        pixels_plan(&c, LAYOUT_NHWC);
     }
     return c;
 }
@@ -37,11 +37,12 @@ struct convolution convolution_plan_for(struct window window, enum layout x_layo
     struct convolution c = convolution_plan(window);
     if (c.x_layout == x_layout)
         return c;
-    if (c.lowering == LOWERING_POINTWISE || c.lowering == LOWERING_DEPTHWISE) {
-        c = (struct convolution){.window = window};
-        pixels_plan(&c);
+    if (c.lowering == LOWERING_TAPS) {
+        c.x_layout = x_layout;
+        return c;
     }
-    c.x_layout = x_layout;
+    c = (struct convolution){.window = window};
+    pixels_plan(&c, x_layout);
     return c;
 }
 
@@ -100,7 +101,7 @@ static void depthwise_backward(const struct convolution *c, const struct kernels
 void convolution_transpose(const struct convolution *c, const struct kernels *k, const float *w,
                            float *transposed)
 {
-    k->transpose(filter_taps(&c->window), c->window.oc, w, transposed);
+    pixels_transpose(c, k, w, transposed);
 }
 
 void convolution_backward(const struct convolution *c, const struct kernels *k, int n,
@@ -108,7 +109,7 @@ void convolution_backward(const struct convolution *c, const struct kernels *k, 
                           bool accumulate_dx, float *dx, bool accumulate_dw, float *dw,
                           float *scratch)
 {
-    bool scatters = c->lowering == LOWERING_TAPS || c->lowering == LOWERING_PIXELS;
+    bool scatters = c->lowering == LOWERING_TAPS || (c->lowering == LOWERING_PIXELS && !c->by_rows);
     if (dx && scatters && !accumulate_dx)
         memset(dx, 0, (size_t)n * input_size(&c->window) * sizeof *dx);
     switch (c->lowering) {

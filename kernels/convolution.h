@@ -28,8 +28,8 @@ struct convolution {
     enum layout x_layout, y_layout; /* what the kernels are fastest with; x may be either */
     int rows;                       /* output pixels a tile of columns, at the most */
     int kernel_rows;                /* kernel rows a column matrix, at the most */
-    int output_rows;                /* taps first: output rows of an image a tile */
-    struct window columns; /* taps first: the window whose columns are gathered: this one, */
+    int output_rows;       /* taps first, and by rows: output rows of an image a tile */
+    struct window columns; /* the same: the window whose columns are gathered: this one, */
     bool by_rows;          /* or its first kernel row, whose columns serve a product for each */
     int weight_tiles;      /* > 0: the weight gradient is cut over weights instead of over images */
     int weight_channels;   /* then: input channels a tile */
@@ -51,11 +51,13 @@ void convolution_weight_strides(const struct convolution *c, size_t strides[5]);
 void convolution_forward(const struct convolution *c, const struct kernels *k, int n,
                          const float *x, const float *w, float *y, float *scratch);
 
-/* transposed [oc, taps] from the weights: once after each change of these, where c->transposed. */
+/* transposed [oc, taps] from the weights: once after each change of these, where c->transposed. By
+ * rows it is [g, kh, kw, oc/g, ic/g] with the kernel turned by half a circle: the weights of the
+ * convolution that takes dy to dx. */
 void convolution_transpose(const struct convolution *c, const struct kernels *k, const float *w,
                            float *transposed);
 
-/* Both gradients from one visit of each tile. `transposed` may be NULL. dx may be NULL (not
+/* Both gradients. `transposed` may be NULL, though not by rows where dx is wanted. dx may be NULL (not
  * wanted); it is overwritten, or added to with `accumulate_dx`. dw may be NULL; the same with
  * `accumulate_dw`. */
 void convolution_backward(const struct convolution *c, const struct kernels *k, int n,

@@ -41,7 +41,10 @@ void taps_backward(const struct convolution *c, const struct kernels *k, int n, 
                    float *scratch);
 
 /* Also for pointwise convolutions, whose columns are x itself. */
-void pixels_plan(struct convolution *c);
+void pixels_plan(struct convolution *c, enum layout x_layout);
+/* What `transposed` below is made of: see convolution_transpose(). */
+void pixels_transpose(const struct convolution *c, const struct kernels *k, const float *weights,
+                      float *transposed);
 void pixels_forward(const struct convolution *c, const struct kernels *k, int n, const float *x,
                     const float *weights, float *y, float *scratch);
 void pixels_backward(const struct convolution *c, const struct kernels *k, int n, const float *x,

@@ -1,5 +1,11 @@
 /* Convolutions of many channels, pixels first: columns [pixels, taps], as many output pixels of the
  * mini-batch as a tile has. A pointwise convolution is one whose columns are its input.
+ *
+ * By rows, where strides are 1: a tile is some rows of an image, and its columns are those of one
+ * kernel row over all rows that any kernel row meets. The columns of kernel row ki begin ki rows
+ * into them, so that nearly kh times fewer floats are gathered, for kh products in place of one.
+ * The data gradient is then such a convolution too, of dy with the kernel turned: nothing is
+ * scattered.
  */
 #include "lowered.h"
 
@@ -9,25 +15,86 @@ enum {
     PIECES_FLOATS = 150 * 1000, /* then a tile's columns fit into half of a megabyte of L2, */
     PIECES_ROWS = 128,          /* but it has so many rows at least */
     SPLIT_CHANNELS = 256,       /* from here on one kernel row at a time */
+    ROWS_CHANNELS = 192,        /* by rows up to so many channels, in and out, */
+    ROWS_PIXELS = 64,           /* and from so many pixels on: products are of one image */
     APART_WEIGHTS = 512 * 1024, /* from so many weights on their gradient is cut over weights */
     SLACK = 64                  /* floats past a matrix */
 };
 
-void pixels_plan(struct convolution *c)
+/* Floats of the widest column matrix's row; sets how many rows a tile has. */
+static size_t plan_tiles(struct convolution *c)
+{
+    const struct window *w = &c->window;
+    size_t width = (size_t)c->kernel_rows * (size_t)w->kw * (size_t)(w->ic / w->g);
+    c->rows = TILE_ROWS;
+    int filters = c->by_rows ? ROWS_CHANNELS : PIECES_FILTERS;
+    c->pieces = product_small_is_fast() && w->oc <= filters;
+    if (c->pieces) {
+        size_t rows = PIECES_FLOATS / width;
+        c->rows = rows > PIECES_ROWS ? smaller_of((int)rows, TILE_ROWS) : PIECES_ROWS;
+    }
+    return width;
+}
+
+/* Cuts images into tiles by rows; returns the floats of a tile's columns. */
+static size_t plan_rows(struct convolution *c)
+{
+    const struct window *w = &c->window;
+    c->by_rows = true;
+    c->kernel_rows = 1;
+    size_t width = plan_tiles(c);
+    int parts = ceil_divide(output_pixels(w), (size_t)c->rows);
+    c->output_rows = ceil_divide((size_t)w->oh, (size_t)parts);
+    c->columns = *w;
+    c->columns.kh = c->columns.dh = 1;
+    c->columns.oh = w->oh + (w->kh - 1) * w->dh;
+    return (size_t)(c->output_rows + c->columns.oh - w->oh) * (size_t)w->ow * width;
+}
+
+/* The convolution of dy that gives dx, by rows too, and the floats of its columns; its weights are
+ * the transposed ones. */
+static struct convolution adjoint_of(const struct convolution *c, size_t *columns)
+{
+    struct convolution adjoint = *c;
+    struct window *w = &adjoint.window;
+    w->ic = c->window.oc, w->ih = c->window.oh, w->iw = c->window.ow;
+    w->oc = c->window.ic, w->oh = c->window.ih, w->ow = c->window.iw;
+    w->pt = (w->kh - 1) * w->dh - w->pt, w->pb = (w->kh - 1) * w->dh - w->pb;
+    w->pl = (w->kw - 1) * w->dw - w->pl, w->pr = (w->kw - 1) * w->dw - w->pr;
+    *columns = plan_rows(&adjoint);
+    return adjoint;
+}
+
+/* Whether by rows less than half of the floats are gathered, by products that are large enough. */
+static bool rows_pay(const struct convolution *c)
+{
+    const struct window *w = &c->window;
+    struct convolution by_rows = *c;
+    if (c->x_layout != LAYOUT_NHWC || w->g > 1 || w->sh > 1 || w->sw > 1 || w->ic > ROWS_CHANNELS ||
+        w->oc > ROWS_CHANNELS || output_pixels(w) < ROWS_PIXELS)
+        return false;
+    plan_rows(&by_rows);
+    int more = by_rows.columns.oh - w->oh;
+    return 2 * (by_rows.output_rows + more) <= by_rows.output_rows * w->kh;
+}
+
+void pixels_plan(struct convolution *c, enum layout x_layout)
 {
     const struct window *w = &c->window;
     size_t weights = (size_t)filter_taps(w) * (size_t)w->oc;
     c->lowering = LOWERING_PIXELS;
-    c->x_layout = c->y_layout = LAYOUT_NHWC;
-    c->kernel_rows = w->ic / w->g >= SPLIT_CHANNELS ? 1 : w->kh;
-    size_t width = (size_t)c->kernel_rows * (size_t)w->kw * (size_t)(w->ic / w->g);
-    c->rows = TILE_ROWS;
-    c->pieces = product_small_is_fast() && w->oc <= PIECES_FILTERS;
-    if (c->pieces) {
-        size_t rows = PIECES_FLOATS / width;
-        c->rows = rows > PIECES_ROWS ? smaller_of((int)rows, TILE_ROWS) : PIECES_ROWS;
-        c->transposed = w->g == 1 ? weights : 0;
+    c->x_layout = x_layout;
+    c->y_layout = LAYOUT_NHWC;
+    if (weights < APART_WEIGHTS && rows_pay(c)) {
+        size_t columns = plan_rows(c), adjoint_columns;
+        adjoint_of(c, &adjoint_columns);
+        c->transposed = weights;
+        c->scratch = (columns > adjoint_columns ? columns : adjoint_columns) + SLACK;
+        return;
     }
+    c->kernel_rows = w->ic / w->g >= SPLIT_CHANNELS ? 1 : w->kh;
+    size_t width = plan_tiles(c);
+    c->transposed = c->pieces && w->g == 1 ? weights : 0;
     if (w->g == 1 && weights >= APART_WEIGHTS) {
         c->weight_channels = w->ic >= SPLIT_CHANNELS ? w->ic / 2 : w->ic;
         c->weight_tiles = w->kh * ceil_divide((size_t)w->ic, (size_t)c->weight_channels);
@@ -37,22 +104,58 @@ void pixels_plan(struct convolution *c)
     c->scratch = (size_t)c->rows * width + SLACK;
 }
 
-/* The output pixels of n images, cut evenly. */
+void pixels_transpose(const struct convolution *c, const struct kernels *k, const float *weights,
+                      float *transposed)
+{
+    const struct window *w = &c->window;
+    if (!c->by_rows) {
+        k->transpose(filter_taps(w), w->oc, weights, transposed);
+        return;
+    }
+    size_t size = (size_t)w->ic * (size_t)w->oc;
+    for (int tap = w->kh * w->kw - 1; tap >= 0; tap--, transposed += size)
+        k->transpose(w->ic, w->oc, weights + (size_t)tap * size, transposed);
+}
+
+/* A tile: output pixels of n images, cut evenly, and the rows of the matrix that is gathered. */
 struct rows {
     size_t first;
     int count;
+    size_t gathered_first, gathered;
 };
+
+static int parts_of(const struct convolution *c)
+{
+    return ceil_divide((size_t)c->window.oh, (size_t)c->output_rows);
+}
 
 static int rows_tiles(const struct convolution *c, int n)
 {
+    if (c->by_rows)
+        return n * parts_of(c);
     return ceil_divide((size_t)n * output_pixels(&c->window), (size_t)c->rows);
+}
+
+static struct rows image_rows_of(const struct convolution *c, int index)
+{
+    const struct window *w = &c->window;
+    size_t image = (size_t)(index / parts_of(c)), ow = (size_t)w->ow;
+    int y0 = index % parts_of(c) * c->output_rows;
+    int count = smaller_of(c->output_rows, w->oh - y0);
+    return (struct rows){.first = image * output_pixels(w) + (size_t)y0 * ow,
+                         .count = count * w->ow,
+                         .gathered_first = image * output_pixels(&c->columns) + (size_t)y0 * ow,
+                         .gathered = (size_t)(count + c->columns.oh - w->oh) * ow};
 }
 
 static struct rows rows_of(const struct convolution *c, int n, int tiles, int index)
 {
+    if (c->by_rows)
+        return image_rows_of(c, index);
     size_t total = (size_t)n * output_pixels(&c->window);
     size_t first = total * (size_t)index / (size_t)tiles;
-    return (struct rows){first, (int)(total * (size_t)(index + 1) / (size_t)tiles - first)};
+    size_t count = total * (size_t)(index + 1) / (size_t)tiles - first;
+    return (struct rows){first, (int)count, first, count};
 }
 
 /* Kernel rows [k0, k1) and channels [c0, c1) of the input: a column matrix [rows, width], and where
@@ -80,7 +183,8 @@ static struct block block_of(const struct convolution *c, int group, int k0)
     };
 }
 
-/* The column matrix: gathered into scratch, or where it lies in a pointwise convolution's input. */
+/* The column matrix: gathered into scratch, or where it lies in a pointwise convolution's input, or
+ * by rows in what was gathered for the first kernel row. */
 static struct matrix columns_of(const struct convolution *c, const struct kernels *k,
                                 const struct rows *rows, const struct block *b, const float *x,
                                 float *scratch)
@@ -88,9 +192,14 @@ static struct matrix columns_of(const struct convolution *c, const struct kernel
     const struct window *w = &c->window;
     if (c->lowering == LOWERING_POINTWISE)
         return (struct matrix){x + rows->first * (size_t)w->ic + b->c0, w->ic, false};
-    k->im2col_pixels(w, c->x_layout, rows->first, (size_t)rows->count, b->k0, b->k1, b->c0, b->c1,
-                     x, scratch);
-    return (struct matrix){scratch, b->width, false};
+    if (!c->by_rows)
+        k->im2col_pixels(w, c->x_layout, rows->gathered_first, rows->gathered, b->k0, b->k1, b->c0,
+                         b->c1, x, scratch);
+    else if (b->k0 == 0)
+        k->im2col_pixels(&c->columns, c->x_layout, rows->gathered_first, rows->gathered, 0, 1,
+                         b->c0, b->c1, x, scratch);
+    int before = c->by_rows ? b->k0 * w->dh * w->ow * b->width : 0;
+    return (struct matrix){scratch + before, b->width, false};
 }
 
 /* Those rows of y, or of dy, from a block's first output channel on. */
@@ -99,8 +208,8 @@ static size_t outputs_at(const struct window *w, const struct rows *rows, const 
     return rows->first * (size_t)w->oc + (size_t)b->y;
 }
 
-void pixels_forward(const struct convolution *c, const struct kernels *k, int n, const float *x,
-                    const float *weights, float *y, float *scratch)
+static void convolve(const struct convolution *c, const struct kernels *k, int n, const float *x,
+                     const float *weights, bool add, float *y, float *scratch)
 {
     const struct window *w = &c->window;
     int ocg = w->oc / w->g, tiles = rows_tiles(c, n);
@@ -109,7 +218,8 @@ void pixels_forward(const struct convolution *c, const struct kernels *k, int n,
         for (int group = 0; group < w->g; group++) {
             for (int k0 = 0; k0 < w->kh; k0 += c->kernel_rows) {
                 struct block b = block_of(c, group, k0);
-                struct product p = {rows.count, ocg, b.width, .add = k0 > 0, .stride = w->oc};
+                struct product p = {rows.count, ocg, b.width, .stride = w->oc};
+                p.add = add || k0 > 0;
                 p.a = columns_of(c, k, &rows, &b, x, scratch);
                 p.b = (struct matrix){weights + b.weights, ocg, false};
                 p.c = y + outputs_at(w, &rows, &b);
@@ -117,6 +227,12 @@ void pixels_forward(const struct convolution *c, const struct kernels *k, int n,
             }
         }
     }
+}
+
+void pixels_forward(const struct convolution *c, const struct kernels *k, int n, const float *x,
+                    const float *weights, float *y, float *scratch)
+{
+    convolve(c, k, n, x, weights, false, y, scratch);
 }
 
 static void weight_gradient(const struct convolution *c, const struct rows *rows,
@@ -163,6 +279,12 @@ void pixels_backward(const struct convolution *c, const struct kernels *k, int n
 {
     const struct window *w = &c->window;
     int tiles = rows_tiles(c, n);
+    if (dx && c->by_rows) {
+        size_t columns;
+        struct convolution adjoint = adjoint_of(c, &columns);
+        convolve(&adjoint, k, n, dy, transposed, add_dx, dx, scratch);
+        dx = NULL;
+    }
     for (int t = 0; t < tiles; t++) {
         struct rows rows = rows_of(c, n, tiles, t);
         for (int group = 0; group < w->g; group++) {

@@ -73,11 +73,16 @@ static void multiply_pieces(const struct product *p)
                          least(k_size, p->k - k));
 }
 
+/* One piece already. */
+static bool is_small(const struct product *p)
+{
+    return (double)p->m * p->n * p->k <= PRODUCT_SMALL && (p->n > NARROW_N || p->k <= NARROW_K);
+}
+
 void product(struct product p, bool pieces)
 {
-    bool small = (double)p.m * p.n * p.k <= PRODUCT_SMALL;
     bool large = p.n >= LARGE && p.k >= LARGE;
-    if (pieces && !small && !large && !p.b.transposed)
+    if (pieces && !is_small(&p) && !large && !p.b.transposed)
         multiply_pieces(&p);
     else
         multiply(&p, 0, p.m, 0, p.n, 0, p.k);

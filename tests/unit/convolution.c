@@ -45,6 +45,12 @@ static const struct shape shapes[] = {
     {2, 24, 8, 9, 20, 1, 1, 2, 2, 1, 1, 0, 0, 0, 0, 1},
     {2, 10, 4, 5, 3, 1, 1, 1, 1, 1, 1, 1, 0, 0, 2, 1},
     {1, 9, 3, 2, 8, 5, 7, 1, 1, 1, 1, 4, 6, 3, 5, 1},
+    /* by rows: one part an image and several, the last one shorter */
+    {2, 9, 9, 8, 10, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
+    {2, 9, 37, 35, 10, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
+    {1, 12, 40, 41, 17, 3, 2, 1, 1, 2, 3, 3, 0, 1, 5, 1},
+    {2, 20, 14, 19, 9, 5, 4, 1, 1, 1, 1, 0, 0, 0, 0, 1},
+    {1, 8, 20, 9, 8, 7, 1, 1, 1, 1, 1, 6, 0, 6, 0, 1},
     /* a kernel row at a time */
     {2, 256, 5, 4, 10, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
     /* the weight gradient cut over weights; the last slice of channels narrower */
@@ -339,7 +345,7 @@ static void check_plan(const struct convolution *plan, const struct problem *p, 
     struct arrays a = arrays_create(c, p);
     FOR_EACH_KERNELS(k)
     {
-        if (pieces && takes_transposed(c) && !a.transposed) {
+        if ((pieces || c->by_rows) && takes_transposed(c) && !a.transposed) {
             a.transposed = filled(p->w_size, NAN);
             convolution_transpose(c, k, a.weights, a.transposed);
         }
@@ -373,7 +379,7 @@ Test(convolution, is_the_naive_sum_under_every_plan)
 Test(convolution, the_tested_shapes_reach_every_plan)
 {
     size_t lowerings[4] = {0}, taps_layouts[2][2] = {{0}}, weights_apart[4] = {0};
-    size_t parts = 0, tiles = 0, kernel_rows = 0, narrow_slices = 0;
+    size_t parts = 0, tiles = 0, kernel_rows = 0, narrow_slices = 0, by_rows = 0, short_parts = 0;
     for (size_t i = 0; i < COUNT(shapes); i++) {
         const struct window w = window_of(&shapes[i]);
         const struct convolution c = convolution_plan(w);
@@ -383,6 +389,11 @@ Test(convolution, the_tested_shapes_reach_every_plan)
             parts += c.output_rows < w.oh;
             continue;
         }
+        if (c.by_rows) {
+            by_rows += c.output_rows == w.oh;
+            short_parts += w.oh % c.output_rows != 0;
+            continue;
+        }
         weights_apart[c.lowering] += c.weight_tiles > 0;
         tiles += c.rows > 0 && shapes[i].n * w.oh * w.ow > c.rows;
         kernel_rows += c.rows > 0 && c.kernel_rows < w.kh;
@@ -390,10 +401,12 @@ Test(convolution, the_tested_shapes_reach_every_plan)
     }
     for (size_t i = 0; i < 4; i++)
         cr_expect_gt(lowerings[i], 1, "lowering %zu", i);
-    for (int by_rows = 0; by_rows < 2; by_rows++) {
-        cr_expect_gt(taps_layouts[by_rows][LAYOUT_NHWC], 0, "by_rows %d", by_rows);
-        cr_expect_gt(taps_layouts[by_rows][LAYOUT_NCHW], 0, "by_rows %d", by_rows);
+    for (int rows = 0; rows < 2; rows++) {
+        cr_expect_gt(taps_layouts[rows][LAYOUT_NHWC], 0, "by_rows %d", rows);
+        cr_expect_gt(taps_layouts[rows][LAYOUT_NCHW], 0, "by_rows %d", rows);
     }
+    cr_expect_gt(by_rows, 0);
+    cr_expect_gt(short_parts, 0);
     cr_expect_gt(weights_apart[LOWERING_PIXELS], 0);
     cr_expect_gt(weights_apart[LOWERING_POINTWISE], 0);
     cr_expect_gt(parts, 0);
@@ -432,7 +445,7 @@ Test(convolution, weight_strides_are_those_of_the_documented_orders)
                         int place = (((group * w.kh + ki) * w.kw + kj) * icg + in) * ocg + out;
                         if (c.lowering == LOWERING_DEPTHWISE)
                             place = (ki * w.kw + kj) * w.ic + group;
-                        else if (c.by_rows)
+                        else if (c.lowering == LOWERING_TAPS && c.by_rows)
                             place = c.y_layout == LAYOUT_NHWC
                                         ? ((ki * w.ic + in) * w.kw + kj) * w.oc + o
                                         : ((o * w.kh + ki) * w.ic + in) * w.kw + kj;
