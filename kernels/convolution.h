@@ -28,14 +28,14 @@ struct convolution {
     enum layout x_layout, y_layout; /* what the kernels are fastest with; x may be either */
     int rows;                       /* output pixels a tile of columns, at the most */
     int kernel_rows;                /* kernel rows a column matrix, at the most */
-    int output_rows;       /* taps first, and by rows: output rows of an image a tile */
-    struct window columns; /* the same: the window whose columns are gathered: this one, */
-    bool by_rows;          /* or its first kernel row, whose columns serve a product for each */
-    int weight_tiles;      /* > 0: the weight gradient is cut over weights instead of over images */
-    int weight_channels;   /* then: input channels a tile */
-    bool pieces;           /* products in pieces: see product.h */
-    size_t transposed;     /* > 0: floats of the transposed weights that backward is faster with */
-    size_t scratch;        /* floats that every function below needs, at the most */
+    int output_rows;                /* taps first, and by rows: output rows of an image a tile */
+    struct window columns;          /* the same: the window whose columns are gathered: this one, */
+    bool by_rows;        /* or its first kernel row, whose columns serve a product for each */
+    int weight_tiles;    /* > 0: the weight gradient is cut over weights instead of over images */
+    int weight_channels; /* then: input channels a tile */
+    bool pieces;         /* products in pieces: see product.h */
+    size_t transposed;   /* > 0: floats of the transposed weights that backward is faster with */
+    size_t scratch;      /* floats that every function below needs, at the most */
 };
 
 /* The fastest way for this window; the result's x_layout says which layout it wants x in. */
@@ -57,8 +57,8 @@ void convolution_forward(const struct convolution *c, const struct kernels *k, i
 void convolution_transpose(const struct convolution *c, const struct kernels *k, const float *w,
                            float *transposed);
 
-/* Both gradients. `transposed` may be NULL, though not by rows where dx is wanted. dx may be NULL (not
- * wanted); it is overwritten, or added to with `accumulate_dx`. dw may be NULL; the same with
+/* Both gradients. `transposed` may be NULL, though not by rows where dx is wanted. dx may be NULL
+ * (not wanted); it is overwritten, or added to with `accumulate_dx`. dw may be NULL; the same with
  * `accumulate_dw`. */
 void convolution_backward(const struct convolution *c, const struct kernels *k, int n,
                           const float *x, const float *w, const float *transposed, const float *dy,
