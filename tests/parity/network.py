@@ -321,6 +321,22 @@ class Disturb(torch.autograd.Function):
         return gradient * (1 + context.size * torch.randn_like(gradient)), None
 
 
+def disturb_norm(norm, x, size):
+    """A norm takes the mean, and the share along y, out of the gradient that it hands on. What is
+    left may be 0, but float32 rounded what was subtracted: up to `size` of y's gradient times the
+    slope, which is how much wider y spreads than x."""
+    x = x * 1.0  # whose gradient alone is disturbed
+    y = norm(x)
+    if x.requires_grad:
+        over = [axis for axis in range(x.dim()) if axis != 1]
+        slope = (y.detach().std(over, keepdim=True) / x.detach().std(over, keepdim=True))
+        slope, coming = slope.nan_to_num(0, 0, 0), []
+        y.register_hook(lambda gradient: coming.append(gradient.abs()))
+        x.register_hook(lambda gradient: gradient + size * slope * coming.pop() *
+                        torch.randn_like(gradient))
+    return y
+
+
 class Network(nn.Module):
     def __init__(self, text, shape, classes):
         super().__init__()
@@ -359,7 +375,11 @@ class Network(nn.Module):
         values = {"input": x}
         for name, inputs in self.nodes.items():
             module = self._modules[name]
-            y = module(*[values[source] for source in inputs])
+            x = [values[source] for source in inputs]
+            if self.noise and isinstance(module, (BatchNorm, GroupNorm, LayerNorm)):
+                y = disturb_norm(module, x[0], self.noise)
+            else:
+                y = module(*x)
             if self.noise:
                 y = Disturb.apply(y, self.noise * (1 + math.sqrt(getattr(module, "terms", 1))))
             values[name] = y

@@ -140,13 +140,18 @@ def disturb(tensor, size):
     tensor.mul_(1 + size * torch.randn_like(tensor))
 
 
+def read(network, images):
+    """Images as the network gets them, rounded where it is disturbed."""
+    x = images.to(next(network.parameters()).dtype)
+    return x + network.noise * (x.abs() + 4) * torch.randn_like(x) if network.noise else x
+
+
 def train_torch(network, text, sample, sensitive=lambda network, optimizer: None):
     """Trains `network` in place; returns what it measured at each step, and its Sensitivity where
     `sensitive` makes one."""
     keys = parse(text)["train"]
     batch, limit = int(keys["batch"]), int(keys.get("max_steps", 0)) or math.inf
     images, labels = sample.train
-    dtype = next(network.parameters()).dtype
     network.train()
     freeze(network, keys)
     optimizer = make_optimizer(network, keys)
@@ -158,9 +163,7 @@ def train_torch(network, text, sample, sensitive=lambda network, optimizer: None
         for first in range(0, len(images), batch):
             if len(steps["loss"]) == limit:
                 return steps, sensitivity
-            x = images[first:first + batch].to(dtype)
-            if network.noise:
-                x = x + network.noise * (x.abs() + 4) * torch.randn_like(x)
+            x = read(network, images[first:first + batch])
             loss = F.cross_entropy(network(x), labels[first:first + batch],
                                    label_smoothing=float(keys.get("label_smoothing", 0)))
             optimizer.zero_grad()
@@ -185,7 +188,7 @@ def train_torch(network, text, sample, sensitive=lambda network, optimizer: None
 
 def evaluate(network, images):
     with torch.no_grad():
-        return network.eval()(images.to(next(network.parameters()).dtype)).double()
+        return network.eval()(read(network, images)).double()
 
 
 def distance(a, b):
