@@ -58,9 +58,11 @@ EXPORT_MAKER(keras_make)
     TRY(keras_make_weights(&model, path, &weights, &file->count, error));
 out:
     file->bytes = weights;
-    for (int i = 0; model.layers && i < network->count; i++)
+    for (int i = 0; model.layers && i < network->count; i++) {
+        free(model.layers[i].name);
         for (int j = 0; j < model.layers[i].weight_count; j++)
             free(model.layers[i].weights[j].values);
+    }
     free(model.layers);
     free(build);
     return status;

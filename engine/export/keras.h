@@ -16,9 +16,10 @@ struct keras_weight {
     float *values; /* [dims], row-major; the model's */
 };
 
-/* What is kept for a layer: its node's name is Keras's too. */
+/* What is kept for a layer. Its name is its node's, with "node-" before an underscore: TensorFlow
+ * takes no name that begins with one. */
 struct keras_layer {
-    const char *name;
+    char *name;
     struct keras_weight weights[KERAS_WEIGHTS];
     int weight_count;
     /* How a vector is ordered that was flattened as [h, w, c], where the run's is [c, h, w]; all

@@ -21,9 +21,16 @@ static struct keras_layer *entry_of(const struct keras_model *model, const struc
     return &model->layers[layer - model->network->layers];
 }
 
+/* Of a value, in the script. */
 static const char *name_of(const struct layer *layer)
 {
     return layer->node->name;
+}
+
+/* Of the Keras layer that has the weights. */
+static const char *keras_name(const struct keras_model *model, const struct layer *layer)
+{
+    return entry_of(model, layer)->name;
 }
 
 /* One line: the value goes through a Keras layer, `text` up to its name. The layer that has the
@@ -42,7 +49,7 @@ static void emit(struct keras_model *model, const struct layer *layer, const cha
     va_start(arguments, format);
     vfprintf(model->build, format, arguments);
     va_end(arguments);
-    fprintf(model->build, "name=\"%s%s%s\")(v[\"%s\"])\n", name_of(layer), step ? "-" : "",
+    fprintf(model->build, "name=\"%s%s%s\")(v[\"%s\"])\n", entry->name, step ? "-" : "",
             step ? step : "", name_of(source));
     entry->steps++;
 }
@@ -224,7 +231,8 @@ static void write_maxpool(struct keras_model *model, const struct layer *layer)
         model->uses_pad = true;
         fprintf(model->build,
                 "    v[\"%s\"] = PadWithLeast(((%d, %d), (%d, %d)), name=\"%s-pad\")(v[\"%s\"])\n",
-                name_of(layer), w->pt, w->pb + over.h, w->pl, w->pr + over.w, name_of(layer),
+                name_of(layer), w->pt, w->pb + over.h, w->pl, w->pr + over.w,
+                keras_name(model, layer),
                 name_of(entry_of(model, layer)->steps ? layer
                                                       : network_input(model->network, layer, 0)));
         entry_of(model, layer)->steps++;
@@ -292,7 +300,7 @@ static void write_lrn(struct keras_model *model, const struct layer *layer)
             "    v[\"%s\"] = LocalResponseNormalization(size=%d, alpha=%.9g, beta=%.9g, k=%.9g,\n"
             "        name=\"%s\")(v[\"%s\"])\n",
             name_of(layer), (int)layer_number(layer, "size"), layer_number(layer, "alpha"),
-            layer_number(layer, "beta"), layer_number(layer, "k"), name_of(layer),
+            layer_number(layer, "beta"), layer_number(layer, "k"), keras_name(model, layer),
             name_of(network_input(model->network, layer, 0)));
     entry_of(model, layer)->steps++;
 }
@@ -422,7 +430,7 @@ static void write_flatten(struct keras_model *model, const struct layer *layer)
 static void write_join(struct keras_model *model, const struct layer *layer, const char *join)
 {
     fprintf(model->build, "    v[\"%s\"] = layers.%s(name=\"%s\")([", name_of(layer), join,
-            name_of(layer));
+            keras_name(model, layer));
     for (int i = 0; i < layer->node->input_count; i++) {
         const struct layer *source = network_input(model->network, layer, i);
         if (i)
@@ -430,7 +438,7 @@ static void write_join(struct keras_model *model, const struct layer *layer, con
         if (source->vector && !layer->vector)
             fprintf(model->build,
                     "\n        layers.Reshape((1, 1, %d), name=\"%s-image%d\")(v[\"%s\"])",
-                    source->out.c, name_of(layer), i, name_of(source));
+                    source->out.c, keras_name(model, layer), i, name_of(source));
         else
             fprintf(model->build, "v[\"%s\"]", name_of(source));
     }
@@ -469,10 +477,25 @@ static const struct {
     {"flatten", write_flatten},
 };
 
+static enum colonnade_status take_name(struct keras_model *model, const struct layer *layer,
+                                       struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    static const char prefix[] = "node-";
+    const char *name = name_of(layer);
+    struct keras_layer *entry = entry_of(model, layer);
+    TRY(memory_allocate(&entry->name, sizeof prefix + strlen(name), 1, "a name", error));
+    sprintf(entry->name, "%s%s", name[0] == '_' ? prefix : "", name);
+out:
+    return status;
+}
+
 enum colonnade_status keras_add_layer(struct keras_model *model, const struct layer *layer,
                                       struct colonnade_error *error)
 {
-    entry_of(model, layer)->name = name_of(layer);
+    enum colonnade_status status = take_name(model, layer, error);
+    if (status != COLONNADE_OK)
+        return status;
     if (strcmp(name_of(layer), "top_level_model_weights") == 0)
         return layer_error(layer, "keras", error, "Keras keeps that name for itself");
     if (layer_is_activation(layer)) {
@@ -492,7 +515,6 @@ enum colonnade_status keras_add_layer(struct keras_model *model, const struct la
 void keras_begin(struct keras_model *model)
 {
     const struct shape shape = model->network->layers[0].out;
-    model->layers[0].name = name_of(&model->network->layers[0]);
     fprintf(
         model->build,
         "    pixels = keras.Input((%d, %d, %d), name=\"input\")\n"

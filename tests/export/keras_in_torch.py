@@ -3,6 +3,7 @@ documentation, for machines without it. Channels last; refuses what Keras refuse
 `import keras` mean this module.
 """
 import math
+import re
 import sys
 import types
 
@@ -25,7 +26,7 @@ class Value:
 
 class Layer:
     def __init__(self, name=None):
-        assert name and "/" not in name
+        assert re.fullmatch(r"[A-Za-z0-9.][A-Za-z0-9_.>-]*", name), name  # TensorFlow's rule
         self.name, self.weights = name, []
 
     def __call__(self, inputs):

@@ -421,7 +421,7 @@ inputs = conv
 [side]
 type = concat
 inputs = flat_joined, from_norm
-[from_side]
+[_from_side]
 type = dense
 units = 5
 [flat_both]
@@ -447,7 +447,7 @@ type = flatten
 inputs = image
 [sum]
 type = add
-inputs = through, after, from_side, from_both, from_soft, from_image
+inputs = through, after, _from_side, from_both, from_soft, from_image
 [fc]
 type = dense
 units = classes
