@@ -141,7 +141,7 @@ static double loss(struct trial *t)
         t->node->type->prepare(t->node, &all);
     }
     memcpy(t->model->buffers, t->buffers, t->graph->buffer_length * sizeof(float));
-    if (t->node->type->forward_reduce)
+    if (t->node->type->forward_reduce && !t->node->frozen)
         reduce(t, false);
     for (int first = 0; first < IMAGES; first += FIRST_TILE) {
         struct tile tile = tile_of(t, first, first == 0 ? FIRST_TILE : IMAGES - FIRST_TILE);
@@ -157,7 +157,7 @@ static void backward(struct trial *t)
 {
     for (int i = 0; i < t->node->input_count && !t->accumulate_dx; i++)
         fill_value(t->dx[i], IMAGES * shape_size(t->node->sources[i]->out), NAN);
-    if (t->node->type->backward_reduce)
+    if (t->node->type->backward_reduce && !t->node->frozen)
         reduce(t, true);
     for (int first = 0; first < IMAGES; first += FIRST_TILE) {
         struct tile tile = tile_of(t, first, first == 0 ? FIRST_TILE : IMAGES - FIRST_TILE);
@@ -370,7 +370,7 @@ static void check_node(const struct graph *graph, const struct node *node,
     for (int i = 0; i < node->input_count; i++)
         check_dx(&t, i);
     for (int i = 0; i < node->parameter_count; i++)
-        if (node->parameters[i].trainable)
+        if (node->parameters[i].trainable && !node->frozen)
             check_parameter(&t, &node->parameters[i]);
     check_accumulation(&t);
     if (!wants.needs_dx)
@@ -510,9 +510,15 @@ Test(nodes, backward_is_the_derivative_of_forward_for_every_row, .timeout = 900)
             for (const struct node_example *e = node_types[i]->examples; e && e->keys; e++) {
                 struct graph *graph = make_graph(node_types[i], e);
                 int declared = graph_find(graph, "node");
-                for (int n = 0; n < graph->count; n++)
-                    if (graph->nodes[n].owner == declared)
+                for (int n = 0; n < graph->count; n++) {
+                    if (graph->nodes[n].owner != declared)
+                        continue;
+                    check_node(graph, &graph->nodes[n], tables[k]);
+                    if (node_types[i]->forward_reduce) {
+                        graph->nodes[n].frozen = true;
                         check_node(graph, &graph->nodes[n], tables[k]);
+                    }
+                }
                 graph_destroy(graph);
             }
 }
@@ -548,6 +554,49 @@ Test(nodes, a_fused_activation_is_the_row_of_its_name)
         graph_destroy(graph);
         graph_destroy(row);
     }
+}
+
+/* Frozen and in evaluation alike; forward and backward share what a gradient check cannot see. */
+Test(nodes, batchnorm_by_running_statistics_is_its_formula)
+{
+    enum { CHANNELS = 3, PIXELS = 4, SIZE = CHANNELS * PIXELS };
+    const struct node_example example = {{CHANNELS, 2, 2}, "eps = 0.5", 1};
+    struct graph *graph = make_graph(node_type_find("batchnorm"), &example);
+    struct node *node = &graph->nodes[graph_find(graph, "node")];
+    float *parameters = guarded_floats(graph->parameter_length), x[SIZE], y[SIZE];
+    float *buffers = guarded_floats(graph->buffer_length), scratch[64];
+    double want[SIZE];
+    fill_random(parameters, graph->parameter_length, 1);
+    fill_random(buffers, graph->buffer_length, 2);
+    fill_random(x, SIZE, 3);
+    const float *weight = parameters + node->parameters[0].offset;
+    const float *bias = parameters + node->parameters[1].offset;
+    const float *mean = buffers + node->parameters[2].offset;
+    float *variance = buffers + node->parameters[3].offset;
+    for (int c = 0; c < CHANNELS; c++)
+        variance[c] = fabsf(variance[c]);
+    for (int i = 0; i < SIZE; i++) {
+        int c = i / PIXELS; /* of few channels, planes */
+        want[i] =
+            ((double)x[i] - (double)mean[c]) / sqrt((double)variance[c] + 0.5) * (double)weight[c] +
+            (double)bias[c];
+    }
+    for (int frozen = 0; frozen < 2; frozen++) {
+        node->frozen = frozen;
+        struct tile tile = {.kernels = kernels_best(),
+                            .n = 1,
+                            .training = frozen,
+                            .x = {x},
+                            .y = y,
+                            .parameters = parameters,
+                            .buffers = buffers,
+                            .scratch = scratch};
+        node->type->forward(node, &tile);
+        assert_close("y", y, want, SIZE, 8 * 0x1p-24, 8 * 0x1p-24); /* a few roundings */
+    }
+    guarded_free(parameters);
+    guarded_free(buffers);
+    graph_destroy(graph);
 }
 
 /* What the loss's row says of a mini-batch of logits [IMAGES, CLASSES]: the mean. Leaves the
