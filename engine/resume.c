@@ -10,6 +10,7 @@
 static const struct key_name free_keys[] = {
     {"run", "output"},
     {"run", "threads"},
+    {"data", "memory"},
     {"train", "epochs"},
     {"train", "max_steps"},
     {"train", "checkpoint_every"},

@@ -66,7 +66,7 @@ static enum colonnade_status open_data(struct bench *bench, struct colonnade_err
     enum colonnade_status status = COLONNADE_OK;
     const int batch = bench->settings.batch;
     TRY(stretch_data(bench, error));
-    TRY(dataset_open(&bench->data, bench->config, bench->settings.seed, true, error));
+    TRY(experiment_data(&bench->data, bench->config, bench->settings.seed, true, error));
     TRY(sampler_create(&bench->sampler, bench->data, PART_TRAINING, batch, error));
     bench->batches = sampler_samples(bench->sampler) / (size_t)batch;
     if (bench->batches == 0)
@@ -133,31 +133,40 @@ static void update_weights(struct bench *bench)
     bench->optimizer_seconds += clock_seconds() - start;
 }
 
-static void run_step(struct bench *bench)
+static enum colonnade_status run_step(struct bench *bench, struct colonnade_error *error)
 {
+    enum colonnade_status status = COLONNADE_OK;
+    const struct batch *batch;
     const struct plan_options options = {
         .seed = bench->settings.seed,
         .step = (uint32_t)bench->steps,
         .label_smoothing = bench->settings.label_smoothing,
     };
     size_t index = (size_t)bench->steps % bench->batches;
-    plan_run(bench->plan, bench->model, sampler_batch(bench->sampler, index), &options,
-             bench->gradients);
+    TRY(sampler_batch(bench->sampler, index, &batch, error));
+    plan_run(bench->plan, bench->model, batch, &options, bench->gradients);
     if (bench->training)
         update_weights(bench);
     bench->steps++;
+out:
+    return status;
 }
 
-/* Runs at least `least` steps and `seconds`; returns the seconds a step. */
-static double run_steps(struct bench *bench, long least, double seconds)
+/* Runs at least `least` steps and `seconds`; `step_seconds` (NULL: not wanted) is one's mean. */
+static enum colonnade_status run_steps(struct bench *bench, long least, double seconds,
+                                       double *step_seconds, struct colonnade_error *error)
 {
+    enum colonnade_status status = COLONNADE_OK;
     const long before = bench->steps;
     double start = clock_seconds(), elapsed;
     do {
-        run_step(bench);
+        TRY(run_step(bench, error));
         elapsed = clock_seconds() - start;
     } while (elapsed < seconds || bench->steps - before < least);
-    return elapsed / (double)(bench->steps - before);
+    if (step_seconds)
+        *step_seconds = elapsed / (double)(bench->steps - before);
+out:
+    return status;
 }
 
 static int compare_doubles(const void *a, const void *b)
@@ -172,16 +181,18 @@ static double median(double *values, size_t count)
     return (values[(count - 1) / 2] + values[count / 2]) / 2;
 }
 
-static void measure_rates(struct bench *bench, double seconds, struct figures *figures)
+static enum colonnade_status measure_rates(struct bench *bench, double seconds,
+                                           struct figures *figures, struct colonnade_error *error)
 {
+    enum colonnade_status status = COLONNADE_OK;
     double times[ROUNDS_MOST], peaks[ROUNDS_MOST];
     const double round = fmax(round_seconds, seconds / ROUNDS_MOST);
-    run_steps(bench, 2, warm_up_seconds);
+    TRY(run_steps(bench, 2, warm_up_seconds, NULL, error));
     peak_measure(bench->peak, peak_seconds); /* its own warm-up */
     const double start = clock_seconds();
     size_t rounds = 0;
     while (rounds < ROUNDS_MOST && (rounds < ROUNDS_LEAST || clock_seconds() - start < seconds)) {
-        times[rounds] = run_steps(bench, 1, round);
+        TRY(run_steps(bench, 1, round, &times[rounds], error));
         peaks[rounds] = peak_measure(bench->peak, peak_seconds);
         rounds++;
     }
@@ -191,6 +202,8 @@ static void measure_rates(struct bench *bench, double seconds, struct figures *f
     figures->peak_gflops = median(peaks, rounds);
     figures->images_per_second = bench->settings.batch / figures->step_seconds;
     figures->gflops = (bench->training ? 3 : 1) * 2e-9 * macs / figures->step_seconds;
+out:
+    return status;
 }
 
 /* What graph nodes were made for a declared one counts as its own. */
@@ -209,14 +222,12 @@ static enum colonnade_status measure_nodes(struct bench *bench, struct figures *
                                            struct colonnade_error *error)
 {
     const size_t count = (size_t)bench->graph->count;
-    enum colonnade_status status =
-        memory_allocate(&figures->nodes, count, sizeof *figures->nodes, "node times", error);
-    if (status != COLONNADE_OK)
-        return status;
+    enum colonnade_status status = COLONNADE_OK;
+    TRY(memory_allocate(&figures->nodes, count, sizeof *figures->nodes, "node times", error));
     const long before = bench->steps;
     bench->optimizer_seconds = 0;
     plan_profile_start(bench->plan);
-    run_steps(bench, PROFILE_STEPS_LEAST, profile_seconds);
+    TRY(run_steps(bench, PROFILE_STEPS_LEAST, profile_seconds, NULL, error));
     plan_profile(bench->plan, figures->nodes);
     const double steps = (double)(bench->steps - before);
     for (size_t i = 0; i < count; i++) {
@@ -225,7 +236,8 @@ static enum colonnade_status measure_nodes(struct bench *bench, struct figures *
     }
     figures->optimizer_seconds = bench->optimizer_seconds / steps;
     give_to_owners(bench->graph, figures->nodes);
-    return COLONNADE_OK;
+out:
+    return status;
 }
 
 /* A node's milliseconds of a step: what all threads spent on it, shared among them. */
@@ -354,7 +366,8 @@ enum colonnade_status verb_bench(const struct options *options, struct colonnade
     struct bench bench = {0};
     struct figures figures = {0};
     TRY(bench_open(&bench, options, error));
-    measure_rates(&bench, options->seconds > 0 ? options->seconds : default_seconds, &figures);
+    TRY(measure_rates(&bench, options->seconds > 0 ? options->seconds : default_seconds, &figures,
+                      error));
     TRY(measure_nodes(&bench, &figures, error));
     figures.peak_rss = peak_rss_bytes();
     TRY(options->json ? print_as_json(&bench, &figures, error)

@@ -33,6 +33,7 @@ enum colonnade_status verb_summary(const struct options *options, struct colonna
 enum colonnade_status verb_check(const struct options *options, struct colonnade_error *error);
 enum colonnade_status verb_sweep(const struct options *options, struct colonnade_error *error);
 enum colonnade_status verb_bench(const struct options *options, struct colonnade_error *error);
+enum colonnade_status verb_pack(const struct options *options, struct colonnade_error *error);
 enum colonnade_status verb_report(const struct options *options, struct colonnade_error *error);
 enum colonnade_status verb_export(const struct options *options, struct colonnade_error *error);
 enum colonnade_status verb_verify(const struct options *options, struct colonnade_error *error);
@@ -54,6 +55,10 @@ enum colonnade_status experiment_config(struct config **config, const char *path
  * mistake that a config can have is found here. */
 enum colonnade_status experiment_graph(struct graph **graph, struct config *config,
                                        struct colonnade_error *error);
+
+/* dataset_open(); what it passed over is listed on standard error. */
+enum colonnade_status experiment_data(struct dataset **data, struct config *config, uint64_t seed,
+                                      bool want_train, struct colonnade_error *error);
 
 /* The threads to run on: --threads, else those of the config, else all cores. */
 int experiment_threads(const struct options *options, const struct settings *settings);

@@ -131,7 +131,7 @@ enum colonnade_status verb_eval(const struct options *options, struct colonnade_
     struct evaluation evaluation = {0};
     TRY(run_load(&run, options->operands[0], error));
     TRY(configure_data(run, options, error));
-    TRY(dataset_open(&data, run->config, run->settings.seed, false, error));
+    TRY(experiment_data(&data, run->config, run->settings.seed, false, error));
     TRY(experiment_check_data(run, data, error));
     if (data->test.count == 0)
         RAISE(COLONNADE_FAILURE, "the data have no test split to score");

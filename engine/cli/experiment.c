@@ -81,6 +81,17 @@ out:
     return status;
 }
 
+enum colonnade_status experiment_data(struct dataset **data, struct config *config, uint64_t seed,
+                                      bool want_train, struct colonnade_error *error)
+{
+    enum colonnade_status status = dataset_open(data, config, seed, want_train, error);
+    if (status != COLONNADE_OK)
+        return status;
+    for (size_t i = 0; i < (*data)->skipped_count; i++)
+        fprintf(stderr, "skipped: %s\n", (*data)->skipped[i]);
+    return status;
+}
+
 int experiment_threads(const struct options *options, const struct settings *settings)
 {
     return thread_count(options->threads ? options->threads : settings->threads);

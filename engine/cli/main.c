@@ -73,8 +73,8 @@ static const struct verb verbs[] = {
      "An older run file of the same name is replaced at the first checkpoint, unless --resume\n"
      "goes on from it; a file that is no run file is never replaced.\n"
      "After an interrupt the run file is up to date, and --resume goes on as if nothing had been.\n"
-     "Of the config, a resumed run lets these differ: run.output, run.threads, train.epochs,\n"
-     "train.max_steps, train.checkpoint_every.\n",
+     "Of the config, a resumed run lets these differ: run.output, run.threads, data.memory,\n"
+     "train.epochs, train.max_steps, train.checkpoint_every.\n",
      OPTION_SET | OPTION_OUT | OPTION_RESUME | OPTION_THREADS | OPTION_QUIET | OPTION_JSON, 1,
      SIZE_MAX, verb_train},
     {"eval", "RUN", "scores the run's weights on the test split",
@@ -105,6 +105,10 @@ static const struct verb verbs[] = {
      "A multiply-add is two operations; training counts as three times the forward pass.\n",
      OPTION_SET | OPTION_BATCH | OPTION_THREADS | OPTION_SECONDS | OPTION_INFERENCE | OPTION_JSON,
      1, 1, verb_bench},
+    {"pack", "CONFIG", "writes the config's data as one HDF5 file",
+     "Pixels are those that training gets: decoded, turned, brought to data.size. A config with\n"
+     "source = hdf5 and that file trains to the same bits, and starts at once.\n",
+     OPTION_SET | OPTION_OUT | OPTION_JSON, 1, 1, verb_pack},
     {"report", "RUN", "writes one self-contained HTML page of a run",
      "Without -o the page is the run file's name with .html in place of .h5.\n", OPTION_OUT, 1, 1,
      verb_report},

@@ -118,10 +118,10 @@ static enum colonnade_status open_run(struct run **run, struct dataset **data, s
     struct weights_taken taken = {0};
     if (goes_on(job, options)) {
         TRY(resume_load(run, job->settings.output, job->config, error));
-        TRY(dataset_open(data, (*run)->config, (*run)->settings.seed, true, error));
+        TRY(experiment_data(data, (*run)->config, (*run)->settings.seed, true, error));
         TRY(experiment_check_data(*run, *data, error));
     } else {
-        TRY(dataset_open(data, job->config, job->settings.seed, true, error));
+        TRY(experiment_data(data, job->config, job->settings.seed, true, error));
         struct config *config = job->config;
         job->config = NULL; /* experiment_begin takes it over, also on error */
         TRY(experiment_begin(run, config, *data, &taken, error));
@@ -150,6 +150,7 @@ static enum colonnade_status print_done(const struct run *run, const char *path,
         if (best)
             json_add(line, "best_epoch", json_object_new_int(best));
         json_add(line, "seconds", json_number(progress->total_seconds));
+        json_add(line, "data_wait_seconds", json_number(run->data_wait_seconds));
         json_add(line, "peak_rss_bytes", json_object_new_int64((int64_t)peak_rss_bytes()));
         return output_json(line, error);
     }
@@ -162,6 +163,7 @@ static enum colonnade_status print_done(const struct run *run, const char *path,
         printf(", %s images/s",
                count_text(
                    (uint64_t)run->metrics.epochs[run->metrics.epoch_count - 1].images_per_second));
+    printf(", data wait %.1f s", run->data_wait_seconds);
     if (best)
         printf(", weights of epoch %d", best);
     printf("\n");

@@ -12,6 +12,11 @@
 #include <string.h>
 
 static const char *const auto_word[] = {"auto", NULL};
+static const char *const channel_words[] = {"1", "3", NULL};
+static const char *const fit_words[] = {
+    [IMAGE_CROP] = "crop", [IMAGE_PAD] = "pad", [IMAGE_STRETCH] = "stretch", NULL};
+static const char *const bad_image_words[] = {
+    [BAD_IMAGE_FAIL] = "fail", [BAD_IMAGE_SKIP] = "skip", NULL};
 
 #define FIELD(name) offsetof(struct data_settings, name)
 
@@ -33,6 +38,18 @@ const struct key data_keys[] = {
      .help = "keep the first N training images"},
     {"limit_test", KEY_COUNT, FIELD(limit_test), .minimum = 1, .maximum = UINT32_MAX,
      .help = "keep the first N test images"},
+    {"size", KEY_PAIR, FIELD(size), .minimum = 1, .maximum = IMAGE_MAX_SIDE,
+     .help = "HxW, to which images are brought"},
+    {"channels", KEY_CHOICE, FIELD(channels), .fallback = "3", .choices = channel_words,
+     .help = "1: grey, 3: RGB, whatever the files hold"},
+    {"fit", KEY_CHOICE, FIELD(fit), .fallback = "crop", .choices = fit_words,
+     .help = "how another aspect ratio is met: cut off, padded with black, or stretched"},
+    {"on_bad_image", KEY_CHOICE, FIELD(on_bad_image), .fallback = "fail",
+     .choices = bad_image_words,
+     .help = "whether a file that cannot be read ends it all or is passed over, and listed"},
+    {"memory", KEY_COUNT, FIELD(memory), .fallback = "0", .maximum = UINT32_MAX,
+     .help = "megabytes of images that are kept in memory; a split that does not fit is read while "
+             "it is used; 0: half of the machine's"},
     {"shape", KEY_SHAPE, FIELD(shape), .minimum = 1, .maximum = DATA_MAX_SIDE,
      .help = "CxHxW of the images"},
     {"classes", KEY_INTEGER, FIELD(classes), .fallback = "10", .minimum = 1,
@@ -177,26 +194,72 @@ static double deviation(struct moments moments, uint64_t n)
     return sqrt((double)variance_n2) / (double)n / 255.0;
 }
 
-/* One channel's of the images trained on; `mean` and `std` may be NULL. */
-static enum colonnade_status measure_channel(const struct dataset *data, int channel, float *mean,
-                                             float *std, struct colonnade_error *error)
+/* Adds the images trained on, side by side, to moments [c]. */
+static enum colonnade_status measure(const struct dataset *data, struct moments *moments,
+                                     struct colonnade_error *error)
 {
     const size_t c = (size_t)data->c, pixels = (size_t)data->h * (size_t)data->w;
-    const uint64_t n = (uint64_t)data->training_count * pixels;
-    struct moments moments = {0, 0};
-    for (size_t i = 0; i < data->training_count; i++)
-        add_pixels(&moments, data->train.images + data->training[i] * pixels * c + channel, pixels,
-                   c);
-    if (mean)
-        *mean = (float)((double)moments.sum / (double)n / 255.0);
-    if (std)
-        *std = (float)deviation(moments, n);
-    if (std && *std == 0)
-        return error_set(error, COLONNADE_FAILURE,
-                         "every pixel of channel %d of the training images is %" PRIu64
-                         ": there is no deviation to divide by; give [data] std",
-                         channel, moments.sum / n);
-    return COLONNADE_OK;
+    enum colonnade_status status = COLONNADE_OK;
+    size_t failed = SIZE_MAX; /* the first image that could not be read */
+#pragma omp parallel
+    {
+        struct colonnade_error reason = {0};
+        struct moments *sums = NULL;
+        uint8_t *buffer = NULL;
+        const uint8_t *image;
+        enum colonnade_status ready = memory_allocate(&sums, c, sizeof *sums, "moments", &reason);
+        if (ready == COLONNADE_OK)
+            ready = memory_allocate(&buffer, pixels * c, 1, "an image", &reason);
+#pragma omp for schedule(dynamic, 16)
+        for (size_t i = 0; i < data->training_count; i++) {
+            enum colonnade_status done = ready;
+            if (done == COLONNADE_OK)
+                done =
+                    dataset_image(data, &data->train, data->training[i], buffer, &image, &reason);
+            for (size_t channel = 0; channel < c && done == COLONNADE_OK; channel++)
+                add_pixels(&sums[channel], image + channel, pixels, c);
+            if (done == COLONNADE_OK)
+                continue;
+#pragma omp critical(measure)
+            if (i < failed) {
+                failed = i;
+                status = error_set(error, done, "%s", reason.message);
+            }
+        }
+#pragma omp critical(measure)
+        for (size_t channel = 0; channel < c && sums; channel++) {
+            moments[channel].sum += sums[channel].sum;
+            moments[channel].squares += sums[channel].squares;
+        }
+        free(sums);
+        free(buffer);
+    }
+    return status;
+}
+
+/* Those of `mean` and `std` ([c]) that are not NULL. */
+static enum colonnade_status measure_scale(const struct dataset *data, float *mean, float *std,
+                                           struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const uint64_t n = (uint64_t)data->training_count * (uint64_t)data->h * (uint64_t)data->w;
+    struct moments *moments = NULL;
+    TRY(memory_allocate(&moments, (size_t)data->c, sizeof *moments, "moments", error));
+    TRY(measure(data, moments, error));
+    for (int channel = 0; channel < data->c; channel++) {
+        if (mean)
+            mean[channel] = (float)((double)moments[channel].sum / (double)n / 255.0);
+        if (std)
+            std[channel] = (float)deviation(moments[channel], n);
+        if (std && std[channel] == 0)
+            RAISE(COLONNADE_FAILURE,
+                  "every pixel of channel %d of the training images is %" PRIu64
+                  ": there is no deviation to divide by; give [data] std",
+                  channel, moments[channel].sum / n);
+    }
+out:
+    free(moments);
+    return status;
 }
 
 /* Spreads one number over the channels; an empty list is left to be measured. */
@@ -228,9 +291,8 @@ static enum colonnade_status set_scale(struct dataset *data, const struct config
     TRY(memory_allocate(&data->std, (size_t)data->c, sizeof *data->std, "the deviation", error));
     TRY(take_numbers(data, config, section, "mean", settings->mean, data->mean, error));
     TRY(take_numbers(data, config, section, "std", settings->std, data->std, error));
-    for (int channel = 0; channel < data->c && (auto_mean || auto_std); channel++)
-        TRY(measure_channel(data, channel, auto_mean ? &data->mean[channel] : NULL,
-                            auto_std ? &data->std[channel] : NULL, error));
+    if (auto_mean || auto_std)
+        TRY(measure_scale(data, auto_mean ? data->mean : NULL, auto_std ? data->std : NULL, error));
 out:
     return status;
 }
@@ -270,12 +332,21 @@ out:
     return status;
 }
 
+static size_t count_split(const struct dataset *data, const struct split *split)
+{
+    size_t bytes = split->count * sizeof *split->labels;
+    if (split->images)
+        bytes += split->count * dataset_image_bytes(data);
+    for (size_t i = 0; split->files && i < split->count; i++)
+        bytes += sizeof *split->files + strlen(split->files[i]) + 1;
+    return bytes;
+}
+
 static size_t count_bytes(const struct dataset *data)
 {
-    size_t image = (size_t)data->h * (size_t)data->w * (size_t)data->c;
-    size_t samples = data->train.count + data->test.count;
     size_t indices = data->training_count + data->validation_count;
-    return samples * (image + sizeof *data->train.labels) + indices * sizeof *data->training;
+    return count_split(data, &data->train) + count_split(data, &data->test) +
+           indices * sizeof *data->training;
 }
 
 enum colonnade_status dataset_open(struct dataset **result, struct config *config, uint64_t seed,
@@ -371,9 +442,37 @@ enum colonnade_status dataset_inspect(struct dataset **data, struct config *conf
     return open_alone(data, config, seed, DATA_TRAIN, true, error);
 }
 
+size_t dataset_image_bytes(const struct dataset *data)
+{
+    return (size_t)data->h * (size_t)data->w * (size_t)data->c;
+}
+
+struct image_target dataset_target(const struct dataset *data)
+{
+    return (struct image_target){.c = data->c, .h = data->h, .w = data->w, .fit = data->fit};
+}
+
+enum colonnade_status dataset_image(const struct dataset *data, const struct split *split,
+                                    size_t index, uint8_t *buffer, const uint8_t **image,
+                                    struct colonnade_error *error)
+{
+    const struct image_target target = dataset_target(data);
+    *image = split->images ? split->images + index * dataset_image_bytes(data) : buffer;
+    return split->images ? COLONNADE_OK
+                         : image_read(split->files[index], &target, buffer, NULL, error);
+}
+
+static void free_texts(char **texts, size_t count)
+{
+    for (size_t i = 0; texts && i < count; i++)
+        free(texts[i]);
+    free(texts);
+}
+
 static void free_split(struct split *split)
 {
     free(split->images);
+    free_texts(split->files, split->count);
     free(split->labels);
 }
 
@@ -383,9 +482,8 @@ void dataset_destroy(struct dataset *data)
         return;
     free_split(&data->train);
     free_split(&data->test);
-    for (int i = 0; data->class_names && i < data->classes; i++)
-        free(data->class_names[i]);
-    free(data->class_names);
+    free_texts(data->class_names, (size_t)data->classes);
+    free_texts(data->skipped, data->skipped_count);
     forget_parts(data);
     free(data);
 }

@@ -10,6 +10,7 @@
 
 #include "engine/base/random.h"
 #include "engine/config/config.h"
+#include "engine/data/image.h"
 
 enum { DATA_MAX_SIDE = 1 << 16, DATA_MAX_CLASSES = 1 << 16 };
 
@@ -18,24 +19,28 @@ struct data_settings {
     int source; /* index into source_types */
     const char *path;
     double validation;
-    struct pair size;
-    int channels;
+    struct pair size;         /* folder */
+    int channels;             /* 0: 1; 1: 3 */
+    int fit;                  /* enum image_fit */
+    uint64_t memory;          /* megabytes; 0: half of the machine's */
     struct numbers mean, std; /* empty: auto */
     bool shuffle;
     uint64_t limit_train, limit_test; /* 0: none */
-    int on_bad_image;
-    struct triple shape; /* synthetic */
+    int on_bad_image;                 /* enum bad_image */
+    struct triple shape;              /* synthetic */
     int classes;
     uint64_t count;
 };
+
+enum bad_image { BAD_IMAGE_FAIL, BAD_IMAGE_SKIP };
 
 extern const struct key data_keys[];
 extern const size_t data_key_count;
 
 struct split {
     size_t count;
-    uint8_t *images; /* [count, h, w, c] */
-    char **files;    /* [count]; NULL where the source is not of files */
+    uint8_t *images; /* [count, h, w, c]; NULL: read from `files` whenever they are needed */
+    char **files;    /* [count] paths; NULL: the source is not of files */
     int32_t *labels; /* [count], all in [0, classes), but see dataset_inspect() */
 };
 
@@ -51,8 +56,14 @@ struct dataset {
     bool shuffle;
     bool inspected; /* by dataset_inspect() */
     uint64_t seed;
+    enum image_fit fit; /* of images that are read from files */
+    char **skipped;     /* [skipped_count] what was wrong with what was passed over, file by file */
+    size_t skipped_count, skipped_capacity;
     size_t bytes; /* memory held */
 };
+
+size_t dataset_image_bytes(const struct dataset *data);
+struct image_target dataset_target(const struct dataset *data);
 
 /* How much of a source is read; each includes what stands before it. */
 enum data_wanted {
@@ -101,7 +112,13 @@ enum colonnade_status dataset_describe(struct dataset **data, struct config *con
 enum colonnade_status dataset_inspect(struct dataset **data, struct config *config, uint64_t seed,
                                       struct colonnade_error *error);
 
-/* A mini-batch: pointers into the dataset. */
+/* Points `*image` to the pixels [h, w, c] of sample `index`: in the dataset, or, where it is read
+ * from its file, in `buffer` of dataset_image_bytes(). Thread-safe. */
+enum colonnade_status dataset_image(const struct dataset *data, const struct split *split,
+                                    size_t index, uint8_t *buffer, const uint8_t **image,
+                                    struct colonnade_error *error);
+
+/* A mini-batch: pointers into the dataset, or into the sampler's reader. */
 struct batch {
     int n;
     const uint8_t **images;     /* [n] of [h, w, c] */
@@ -123,11 +140,15 @@ void sampler_destroy(struct sampler *sampler);
 size_t sampler_samples(const struct sampler *sampler);
 size_t sampler_batches(const struct sampler *sampler);
 size_t sampler_bytes(const struct sampler *sampler);
+/* How long sampler_batch() has waited for images to be read, altogether. */
+double sampler_wait_seconds(const struct sampler *sampler);
 
 /* Sets the order of an epoch (counted from 1): for the training part with shuffle a permutation
  * keyed by (seed, RANDOM_SHUFFLE, epoch), else as stored. Allocates nothing. */
 void sampler_begin(struct sampler *sampler, uint32_t epoch);
-/* The batch at `index`, valid until the next call. */
-const struct batch *sampler_batch(struct sampler *sampler, size_t index);
+/* The batch at `index`, valid until the next call. Where images are read from files those after
+ * it are read ahead; a file that cannot be read is an error with the batch that it is in. */
+enum colonnade_status sampler_batch(struct sampler *sampler, size_t index,
+                                    const struct batch **batch, struct colonnade_error *error);
 
 #endif

@@ -331,7 +331,9 @@ static void cubic_weights(double t, float weights[4])
 static void enlarge_axis(const uint8_t *in, uint8_t *out, size_t outer, int from, int to,
                          size_t inner)
 {
-    for (int i = 0; i < to; i++) {
+    if (from == to)
+        memcpy(out, in, outer * (size_t)from * inner);
+    for (int i = 0; i < to && from != to; i++) {
         const double centre = (i + 0.5) * from / to - 0.5, below = floor(centre);
         const uint8_t *samples[4];
         float weights[4];

@@ -8,6 +8,8 @@
 
 #include <vips/vips.h>
 
+#include <vips/vector.h> /* needs the one above */
+
 #define LIBVIPS_FUNCTIONS(X)                                                                       \
     X(g_free)                                                                                      \
     X(g_log_set_handler)                                                                           \
@@ -34,6 +36,7 @@
     X(vips_resize)                                                                                 \
     X(vips_source_new_from_memory)                                                                 \
     X(vips_tiffload_source)                                                                        \
+    X(vips_vector_set_enabled)                                                                     \
     X(vips_webpload_source)
 
 #define LIBVIPS_FIELD(name) __typeof__(&(name)) name;

@@ -3,6 +3,7 @@
  */
 #include "engine/base/memory.h"
 #include "engine/data/dataset.h"
+#include "engine/data/feed.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -19,6 +20,7 @@ struct sampler {
     const uint8_t **images; /* [size] of the batch, with its labels */
     int32_t *labels;        /* [size] */
     float *scale, *shift;   /* [c] */
+    struct feed *feed;      /* NULL: the images are in memory */
     struct batch batch;
 };
 
@@ -70,7 +72,7 @@ enum colonnade_status sampler_create(struct sampler **result, const struct datas
     sampler->data = data;
     choose_part(sampler, part);
     sampler->size = (size_t)batch;
-    sampler->image_bytes = (size_t)data->h * (size_t)data->w * (size_t)data->c;
+    sampler->image_bytes = dataset_image_bytes(data);
     TRY(memory_allocate(&sampler->order, sampler->count, sizeof *sampler->order,
                         "the order of an epoch", error));
     TRY(memory_allocate(&sampler->images, sampler->size, sizeof *sampler->images,
@@ -78,6 +80,8 @@ enum colonnade_status sampler_create(struct sampler **result, const struct datas
     TRY(memory_allocate(&sampler->labels, sampler->size, sizeof *sampler->labels,
                         "a batch's labels", error));
     TRY(set_scale(sampler, error));
+    if (!sampler->split->images && sampler->count > 0)
+        TRY(feed_create(&sampler->feed, data, sampler->split, sampler->size, error));
     *result = sampler;
 out:
     if (status != COLONNADE_OK)
@@ -89,6 +93,7 @@ void sampler_destroy(struct sampler *sampler)
 {
     if (!sampler)
         return;
+    feed_destroy(sampler->feed);
     free(sampler->order);
     free(sampler->images);
     free(sampler->labels);
@@ -111,11 +116,19 @@ size_t sampler_bytes(const struct sampler *sampler)
 {
     return sizeof *sampler + sampler->count * sizeof *sampler->order +
            sampler->size * (sizeof *sampler->images + sizeof *sampler->labels) +
-           2 * (size_t)sampler->data->c * sizeof *sampler->scale;
+           2 * (size_t)sampler->data->c * sizeof *sampler->scale +
+           (sampler->feed ? feed_bytes(sampler->feed) : 0);
+}
+
+double sampler_wait_seconds(const struct sampler *sampler)
+{
+    return sampler->feed ? feed_wait_seconds(sampler->feed) : 0;
 }
 
 void sampler_begin(struct sampler *sampler, uint32_t epoch)
 {
+    if (sampler->feed)
+        feed_begin(sampler->feed, sampler->order, 0); /* nobody reads the order from here on */
     for (size_t i = 0; i < sampler->count; i++)
         sampler->order[i] = sampler->stored ? sampler->stored[i] : (uint32_t)i;
     if (sampler->shuffle)
@@ -123,17 +136,25 @@ void sampler_begin(struct sampler *sampler, uint32_t epoch)
                                               .purpose = RANDOM_SHUFFLE,
                                               .epoch = epoch},
                        sampler->order, sampler->count);
+    if (sampler->feed)
+        feed_begin(sampler->feed, sampler->order, sampler->count);
     sampler->batch.epoch = epoch;
 }
 
-const struct batch *sampler_batch(struct sampler *sampler, size_t index)
+enum colonnade_status sampler_batch(struct sampler *sampler, size_t index,
+                                    const struct batch **batch, struct colonnade_error *error)
 {
+    enum colonnade_status status = COLONNADE_OK;
     assert(index < sampler_batches(sampler));
     const size_t from = index * sampler->size, left = sampler->count - from;
     const size_t n = left < sampler->size ? left : sampler->size;
     const uint32_t *samples = sampler->order + from;
+    const uint8_t *pixels = NULL; /* of the batch, side by side, where they were read for it */
+    if (sampler->feed)
+        TRY(feed_batch(sampler->feed, index, &pixels, error));
     for (size_t i = 0; i < n; i++) {
-        sampler->images[i] = sampler->split->images + samples[i] * sampler->image_bytes;
+        sampler->images[i] = pixels ? pixels + i * sampler->image_bytes
+                                    : sampler->split->images + samples[i] * sampler->image_bytes;
         sampler->labels[i] = sampler->split->labels[samples[i]];
     }
     sampler->batch.n = (int)n;
@@ -142,5 +163,7 @@ const struct batch *sampler_batch(struct sampler *sampler, size_t index)
     sampler->batch.shift = sampler->shift;
     sampler->batch.labels = sampler->labels;
     sampler->batch.samples = samples;
-    return &sampler->batch;
+    *batch = &sampler->batch;
+out:
+    return status;
 }

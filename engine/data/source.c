@@ -7,18 +7,30 @@
 #include <unistd.h>
 
 const struct source_type *const source_types[] = {
-    &idx_source, &cifar10_source, &cifar100_source, &hdf5_source, &synthetic_source, NULL,
+    &idx_source, &cifar10_source, &cifar100_source, &folder_source, &hdf5_source, &synthetic_source,
+    NULL,
 };
 
 const char *const source_names[] = {
-    "idx", "cifar10", "cifar100", "hdf5", "synthetic", NULL,
+    "idx", "cifar10", "cifar100", "folder", "hdf5", "synthetic", NULL,
 };
+
+static size_t machine_bytes(void)
+{
+    return size_multiply((size_t)sysconf(_SC_PHYS_PAGES), (size_t)sysconf(_SC_PAGESIZE));
+}
+
+size_t source_memory(const struct data_settings *settings)
+{
+    const size_t megabyte = 1000 * 1000;
+    return settings->memory > 0 ? size_multiply(settings->memory, megabyte) : machine_bytes() / 2;
+}
 
 enum colonnade_status source_allocate(void *pointer, size_t count, size_t size, const char *name,
                                       struct colonnade_error *error)
 {
     size_t bytes = size_multiply(count, size);
-    size_t machine = size_multiply((size_t)sysconf(_SC_PHYS_PAGES), (size_t)sysconf(_SC_PAGESIZE));
+    const size_t machine = machine_bytes();
     if (bytes > machine)
         return error_set(error, COLONNADE_FAILURE,
                          "%s: takes %zu bytes of memory; this machine has %zu", name, bytes,

@@ -4,8 +4,8 @@
 
 #include "engine/data/dataset.h"
 
-extern const struct source_type idx_source, cifar10_source, cifar100_source, hdf5_source,
-    synthetic_source;
+extern const struct source_type idx_source, cifar10_source, cifar100_source, folder_source,
+    hdf5_source, synthetic_source;
 
 /* Sizes in these come from files and configs. `name` is the file, dataset or setting that an
  * error begins with. */
@@ -13,6 +13,9 @@ extern const struct source_type idx_source, cifar10_source, cifar100_source, hdf
 /* memory_allocate(), but more than the machine has is an error at once, not a process killed. */
 enum colonnade_status source_allocate(void *pointer, size_t count, size_t size, const char *name,
                                       struct colonnade_error *error);
+
+/* How many bytes of images are kept in memory. */
+size_t source_memory(const struct data_settings *settings);
 
 /* The shape of the first split that is read becomes the dataset's, the others' must equal it. */
 enum colonnade_status source_set_shape(struct dataset *data, uint64_t h, uint64_t w, uint64_t c,

@@ -128,7 +128,7 @@ static bool sync_folder(const char *target)
 
 /* Fills a temporary neighbour of `target`, and then renames it; `path` is how messages name it. */
 static enum colonnade_status write_and_rename(const char *path, const char *target, mode_t mode,
-                                              const void *bytes, size_t count, bool durable,
+                                              const struct file_content *content, bool durable,
                                               struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
@@ -139,8 +139,7 @@ static enum colonnade_status write_and_rename(const char *path, const char *targ
     exists = true;
     if (mode && fchmod(descriptor, mode) != 0)
         RAISE(COLONNADE_FAILURE, "%s: cannot set permissions: %s", path, strerror(errno));
-    if (!write_all(descriptor, bytes, count))
-        RAISE(COLONNADE_FAILURE, "%s: cannot write %zu bytes: %s", path, count, strerror(errno));
+    TRY(content->write(content->context, path, temporary, descriptor, error));
     if (durable && fsync(descriptor) != 0)
         RAISE(COLONNADE_FAILURE, "%s: cannot flush to disk: %s", path, strerror(errno));
     const int closed = close(descriptor);
@@ -162,7 +161,7 @@ out:
     return status;
 }
 
-static enum colonnade_status replace(const char *path, const void *bytes, size_t count,
+static enum colonnade_status replace(const char *path, const struct file_content *content,
                                      bool durable, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
@@ -171,7 +170,7 @@ static enum colonnade_status replace(const char *path, const void *bytes, size_t
     size_t folders = 0;
     TRY(resolve(path, &target, &mode, error));
     TRY(make_folders(path, target, &folders, error));
-    TRY(write_and_rename(path, target, mode, bytes, count, durable, error));
+    TRY(write_and_rename(path, target, mode, content, durable, error));
 out:
     if (status != COLONNADE_OK && target)
         remove_folders(target, folders);
@@ -179,14 +178,43 @@ out:
     return status;
 }
 
+enum colonnade_status file_replace_with(const char *path, const struct file_content *content,
+                                        struct colonnade_error *error)
+{
+    return replace(path, content, true, error);
+}
+
+struct bytes {
+    const void *bytes;
+    size_t count;
+};
+
+static enum colonnade_status write_bytes(const void *context, const char *path,
+                                         const char *temporary, int descriptor,
+                                         struct colonnade_error *error)
+{
+    const struct bytes *bytes = context;
+    if (!write_all(descriptor, bytes->bytes, bytes->count))
+        return error_set(error, COLONNADE_FAILURE, "%s: cannot write %zu bytes: %s", path,
+                         bytes->count, strerror(errno));
+    return COLONNADE_OK;
+}
+
+static enum colonnade_status replace_by_bytes(const char *path, const void *bytes, size_t count,
+                                              bool durable, struct colonnade_error *error)
+{
+    const struct bytes context = {bytes, count};
+    return replace(path, &(struct file_content){write_bytes, &context}, durable, error);
+}
+
 enum colonnade_status file_replace(const char *path, const void *bytes, size_t count,
                                    struct colonnade_error *error)
 {
-    return replace(path, bytes, count, true, error);
+    return replace_by_bytes(path, bytes, count, true, error);
 }
 
 enum colonnade_status file_replace_lightly(const char *path, const void *bytes, size_t count,
                                            struct colonnade_error *error)
 {
-    return replace(path, bytes, count, false, error);
+    return replace_by_bytes(path, bytes, count, false, error);
 }

@@ -4,6 +4,7 @@
 #ifndef ENGINE_STORE_STORE_H
 #define ENGINE_STORE_STORE_H
 
+#include "engine/data/dataset.h"
 #include "engine/train/run.h"
 
 /* Replaces `path` with the run as it stands; folders on the way are made. On error what was there
@@ -64,5 +65,20 @@ struct watched {
 enum colonnade_status watched_load(struct watched *watched, const char *path,
                                    struct colonnade_error *error);
 void watched_finish(struct watched *watched);
+
+/* The same for what is too large to be held as bytes: `write` fills the open file `descriptor`,
+ * whose name for now is `temporary`; `path` is how its messages name it. */
+struct file_content {
+    enum colonnade_status (*write)(const void *context, const char *path, const char *temporary,
+                                   int descriptor, struct colonnade_error *error);
+    const void *context;
+};
+enum colonnade_status file_replace_with(const char *path, const struct file_content *content,
+                                        struct colonnade_error *error);
+
+/* Replaces `path`, likewise, with an HDF5 file of the data: what source = hdf5 reads. It holds a
+ * few images at a time, besides the data. A file that is there and no such file is an error. */
+enum colonnade_status data_pack(const struct dataset *data, const char *path,
+                                struct colonnade_error *error);
 
 #endif

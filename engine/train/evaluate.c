@@ -123,7 +123,8 @@ enum colonnade_status evaluator_run(struct evaluator *evaluator, const struct mo
     sampler_begin(sampler, 1);
     for (size_t i = 0; i < sampler_batches(sampler); i++) {
         TRY(check_stop(stop, error));
-        const struct batch *batch = sampler_batch(sampler, i);
+        const struct batch *batch;
+        TRY(sampler_batch(sampler, i, &batch, error));
         plan_run(evaluator->plan, model, batch, &options, NULL);
         score_batch(evaluator, batch, &made);
     }

@@ -78,6 +78,7 @@ struct run {
     struct optimizer *optimizer;
     enum run_status status;
     struct progress progress;
+    double data_wait_seconds; /* of training steps since the program began; not kept */
     struct metrics metrics;
     bool evaluated;
     struct evaluation evaluation; /* of the test split */

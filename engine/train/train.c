@@ -152,6 +152,19 @@ static void update_average(const struct trainer *trainer)
     }
 }
 
+/* A file that can no longer be read ends a run as numbers do that are no longer finite. */
+static enum colonnade_status next_batch(struct trainer *trainer, const struct batch **batch,
+                                        struct colonnade_error *error)
+{
+    struct run *run = trainer->run;
+    enum colonnade_status status =
+        sampler_batch(trainer->sampler, run->progress.batch, batch, error);
+    run->data_wait_seconds = sampler_wait_seconds(trainer->sampler);
+    if (status != COLONNADE_OK)
+        run->status = RUN_FAILED;
+    return status;
+}
+
 static enum colonnade_status train_step(struct trainer *trainer, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
@@ -168,7 +181,8 @@ static enum colonnade_status train_step(struct trainer *trainer, struct colonnad
     };
     size_t correct;
     double start = seconds_now();
-    const struct batch *batch = sampler_batch(trainer->sampler, progress->batch);
+    const struct batch *batch;
+    TRY(next_batch(trainer, &batch, error));
     plan_run(trainer->plan, run->model, batch, &options, trainer->gradients);
     double sum = sum_batch(trainer, batch->n, &correct);
     record.loss = sum / batch->n;
@@ -372,17 +386,24 @@ static enum colonnade_status keep_golden(struct trainer *trainer, struct colonna
     const struct split *test = &trainer->data->test;
     struct golden golden = {.n = test->count < GOLDEN_SAMPLES ? (int)test->count : GOLDEN_SAMPLES};
     size_t n = (size_t)golden.n;
+    uint8_t *buffer = NULL;
+    TRY(memory_allocate(&buffer, dataset_image_bytes(trainer->data), 1, "a sample", error));
     TRY(memory_allocate(&golden.input, size_multiply(n, shape_size(run->data.shape)),
                         sizeof *golden.input, "golden samples", error));
     TRY(memory_allocate(&golden.logits, size_multiply(n, (size_t)run->graph->classes),
                         sizeof *golden.logits, "golden logits", error));
-    TRY(normalize(&run->data, n, test->images, golden.input, error));
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t *image;
+        TRY(dataset_image(trainer->data, test, i, buffer, &image, error));
+        TRY(normalize(&run->data, 1, image, golden.input + i * shape_size(run->data.shape), error));
+    }
     TRY(infer(run, n, golden.input, trainer->threads, golden.logits, error));
     free(run->golden.input);
     free(run->golden.logits);
     run->golden = golden;
     golden = (struct golden){0};
 out:
+    free(buffer);
     free(golden.input);
     free(golden.logits);
     return status;

@@ -1124,6 +1124,14 @@ static struct sampler *sample(const struct dataset *data, enum part part, int ba
     return sampler;
 }
 
+static const struct batch *take_batch(struct sampler *sampler, size_t index)
+{
+    const struct batch *batch;
+    struct colonnade_error error = {0};
+    cr_assert_eq(sampler_batch(sampler, index, &batch, &error), COLONNADE_OK, "%s", error.message);
+    return batch;
+}
+
 /* An epoch's samples in `order`; checks that images and labels are theirs. */
 static void collect_epoch(struct sampler *sampler, const struct dataset *data,
                           const struct split *split, uint32_t epoch, uint32_t *order)
@@ -1131,7 +1139,7 @@ static void collect_epoch(struct sampler *sampler, const struct dataset *data,
     size_t at = 0;
     sampler_begin(sampler, epoch);
     for (size_t i = 0; i < sampler_batches(sampler); i++) {
-        const struct batch *batch = sampler_batch(sampler, i);
+        const struct batch *batch = take_batch(sampler, i);
         cr_assert_eq(batch->epoch, epoch);
         cr_assert_null(batch->values);
         for (size_t s = 0; s < (size_t)batch->n; s++) {
@@ -1158,9 +1166,9 @@ Test(data, last_batch_is_short)
         sampler_begin(sampler, 1);
         cr_expect_eq(sampler_samples(sampler), 73);
         cr_assert_eq(sampler_batches(sampler), cases[i].batches);
-        cr_expect_eq(sampler_batch(sampler, cases[i].batches - 1)->n, cases[i].last);
+        cr_expect_eq(take_batch(sampler, cases[i].batches - 1)->n, cases[i].last);
         if (cases[i].batches > 1)
-            cr_expect_eq(sampler_batch(sampler, 0)->n, cases[i].batch);
+            cr_expect_eq(take_batch(sampler, 0)->n, cases[i].batch);
         cr_expect_gt(sampler_bytes(sampler), 73 * 4);
         sampler_destroy(sampler);
     }
@@ -1208,7 +1216,7 @@ Test(data, batches_can_be_taken_in_any_order)
     uint32_t order[73];
     collect_epoch(sampler, data, &data->train, 3, order);
     for (size_t i = 8; i-- > 0;) {
-        const struct batch *batch = sampler_batch(sampler, i);
+        const struct batch *batch = take_batch(sampler, i);
         cr_expect_eq(memcmp(batch->samples, order + 10 * i, (size_t)batch->n * sizeof *order), 0);
     }
     sampler_destroy(sampler);
@@ -1260,7 +1268,7 @@ Test(data, scale_and_shift_of_a_batch_are_those_of_mean_and_std)
         synthetic(1, "shape = 3x2x2\ncount = 4\nmean = 0.1, 0.5, 1\nstd = 0.3\n");
     struct sampler *sampler = sample(data, PART_TEST, 1);
     sampler_begin(sampler, 1);
-    const struct batch *batch = sampler_batch(sampler, 0);
+    const struct batch *batch = take_batch(sampler, 0);
     for (int channel = 0; channel < 3; channel++)
         for (int byte = 0; byte < 256; byte++) {
             double want = (byte / 255.0 - (double)data->mean[channel]) / (double)data->std[channel];

@@ -133,7 +133,8 @@ static void step(struct training *t, int index)
 {
     struct plan_options options = {.seed = 7, .step = (uint32_t)index};
     struct optimizer_settings settings = {.lr = 0.02, .momentum = 0.9};
-    const struct batch *batch = sampler_batch(t->sampler, (size_t)index);
+    const struct batch *batch;
+    cr_assert_eq(sampler_batch(t->sampler, (size_t)index, &batch, NULL), COLONNADE_OK);
     plan_run(t->plan, t->model, batch, &options, t->gradients);
     optimizer_step(t->optimizer, &settings, 0.0, index + 1, t->threads, t->gradients,
                    t->model->parameters);

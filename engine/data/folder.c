@@ -1,0 +1,425 @@
+/* Source folder: train/CLASS/ and test/CLASS/, folders of image files, and of folders of them.
+ *
+ * Classes are the folders' names, in order, byte by byte. Samples go around the classes: the first
+ * file of each, the second of each, and so on; so the first N of them are of all classes. What is
+ * hidden is passed over; every other file has to be an image. The files are decoded side by side,
+ * each to its own place.
+ */
+#include "engine/data/source.h"
+
+#include "engine/base/memory.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { DEPTH_MOST = 16 /* folders in a class's folder: symbolic links may go around */ };
+
+/* Texts, owned. */
+struct list {
+    char **items;
+    size_t count, capacity;
+};
+
+static enum colonnade_status list_add(struct list *list, const char *text,
+                                      struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    TRY(memory_grow(&list->items, &list->capacity, list->count + 1, sizeof *list->items,
+                    "file names", error));
+    TRY(memory_copy_text(&list->items[list->count], text, error));
+    list->count++;
+out:
+    return status;
+}
+
+static void list_finish(struct list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        free(list->items[i]);
+    free(list->items);
+    *list = (struct list){0};
+}
+
+static int compare_texts(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void list_sort(struct list *list)
+{
+    if (list->count > 0)
+        qsort(list->items, list->count, sizeof *list->items, compare_texts);
+}
+
+/* --- what is there --- */
+
+static enum colonnade_status join(char path[PATH_MAX], const char *folder, const char *name,
+                                  struct colonnade_error *error)
+{
+    if (snprintf(path, PATH_MAX, "%s/%s", folder, name) >= PATH_MAX)
+        return error_set(error, COLONNADE_FAILURE, "%s/%s: %s", folder, name,
+                         strerror(ENAMETOOLONG));
+    return COLONNADE_OK;
+}
+
+/* The paths of what is in a folder and not hidden, in order: folders and all else. */
+static enum colonnade_status read_folder(const char *path, struct list *folders, struct list *files,
+                                         struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    char inner[PATH_MAX];
+    struct stat facts;
+    const struct dirent *entry;
+    DIR *folder = opendir(path);
+    if (!folder)
+        RAISE(COLONNADE_FAILURE, "%s: %s", path, strerror(errno));
+    while (errno = 0, (entry = readdir(folder)) != NULL) {
+        if (entry->d_name[0] == '.')
+            continue;
+        TRY(join(inner, path, entry->d_name, error));
+        const bool is_folder = stat(inner, &facts) == 0 && S_ISDIR(facts.st_mode);
+        TRY(list_add(is_folder ? folders : files, inner, error));
+    }
+    if (errno != 0)
+        RAISE(COLONNADE_FAILURE, "%s: %s", path, strerror(errno));
+    list_sort(folders);
+    list_sort(files);
+out:
+    if (folder)
+        closedir(folder);
+    return status;
+}
+
+/* Adds the files in a folder and in those within it. */
+static enum colonnade_status find_files(const char *path, int depth, struct list *files,
+                                        struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct list folders = {0};
+    if (depth > DEPTH_MOST)
+        RAISE(COLONNADE_FAILURE, "%s: is more than %d folders below its class", path, DEPTH_MOST);
+    TRY(read_folder(path, &folders, files, error));
+    for (size_t i = 0; i < folders.count; i++)
+        TRY(find_files(folders.items[i], depth + 1, files, error));
+out:
+    list_finish(&folders);
+    return status;
+}
+
+static const char *last_part(const char *path)
+{
+    return strrchr(path, '/') + 1;
+}
+
+/* What training does not go by, and the user has to know of. */
+static enum colonnade_status pass_over(struct dataset *data, const struct data_settings *settings,
+                                       const struct colonnade_error *reason,
+                                       struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct list skipped = {data->skipped, data->skipped_count, data->skipped_capacity};
+    if (settings->on_bad_image == BAD_IMAGE_FAIL)
+        return error_set(error, COLONNADE_FAILURE, "%s", reason->message);
+    status = list_add(&skipped, reason->message, error);
+    data->skipped = skipped.items;
+    data->skipped_count = skipped.count;
+    data->skipped_capacity = skipped.capacity;
+    return status;
+}
+
+/* The folders in `path`, one a class, and what else is there. */
+static enum colonnade_status find_classes(const char *path, struct list *classes,
+                                          struct list *files, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    TRY(read_folder(path, classes, files, error));
+    if (classes->count == 0)
+        RAISE(COLONNADE_FAILURE, "%s: holds no folders; each class has one", path);
+    if (classes->count > DATA_MAX_CLASSES)
+        RAISE(COLONNADE_FAILURE, "%s: holds %zu folders; there can be %d classes", path,
+              classes->count, DATA_MAX_CLASSES);
+out:
+    return status;
+}
+
+static enum colonnade_status name_classes(struct dataset *data, const struct list *folders,
+                                          struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    TRY(memory_allocate(&data->class_names, folders->count, sizeof *data->class_names,
+                        "class names", error));
+    data->classes = (int)folders->count;
+    for (size_t i = 0; i < folders->count; i++)
+        TRY(memory_copy_text(&data->class_names[i], last_part(folders->items[i]), error));
+out:
+    return status;
+}
+
+/* The class of that name; -1 for none. */
+static int find_class(const struct dataset *data, const char *name)
+{
+    for (int i = 0; i < data->classes; i++)
+        if (strcmp(data->class_names[i], name) == 0)
+            return i;
+    return -1;
+}
+
+/* --- the samples --- */
+
+/* The files of each class that has any: lists [classes]. */
+static enum colonnade_status list_classes(struct dataset *data,
+                                          const struct data_settings *settings, const char *path,
+                                          struct list *lists, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct list folders = {0}, files = {0};
+    TRY(find_classes(path, &folders, &files, error));
+    for (size_t i = 0; i < files.count; i++) {
+        struct colonnade_error reason;
+        error_set(&reason, COLONNADE_FAILURE, "%s: is in no class's folder", files.items[i]);
+        TRY(pass_over(data, settings, &reason, error));
+    }
+    for (size_t i = 0; i < folders.count; i++) {
+        const char *name = last_part(folders.items[i]);
+        const int label = find_class(data, name);
+        if (label < 0)
+            RAISE(COLONNADE_FAILURE, "%s: there is no class '%s' in %s/train", folders.items[i],
+                  name, settings->path);
+        TRY(find_files(folders.items[i], 0, &lists[label], error));
+        if (lists[label].count == 0)
+            RAISE(COLONNADE_FAILURE, "%s: holds no images", folders.items[i]);
+    }
+out:
+    list_finish(&files);
+    list_finish(&folders);
+    return status;
+}
+
+/* Takes the files out of the lists, around the classes, at most `limit` (0: all). */
+static enum colonnade_status take_files(const struct dataset *data, struct split *split,
+                                        const struct list *lists, uint64_t limit, const char *path,
+                                        struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    size_t total = 0;
+    for (int i = 0; i < data->classes; i++)
+        total += lists[i].count;
+    const size_t count = limit > 0 && limit < total ? limit : total;
+    if (count > UINT32_MAX) /* samples are numbered with 32 bits */
+        RAISE(COLONNADE_FAILURE, "%s: %zu images; at most %u can be used", path, count, UINT32_MAX);
+    TRY(memory_allocate(&split->files, count, sizeof *split->files, "file names", error));
+    TRY(memory_allocate(&split->labels, count, sizeof *split->labels, "labels", error));
+    for (size_t round = 0; split->count < count; round++)
+        for (int i = 0; i < data->classes && split->count < count; i++) {
+            if (round >= lists[i].count)
+                continue;
+            split->files[split->count] = lists[i].items[round];
+            lists[i].items[round] = NULL;
+            split->labels[split->count++] = i;
+        }
+out:
+    return status;
+}
+
+static enum colonnade_status list_split(struct dataset *data, struct split *split,
+                                        const struct data_settings *settings, const char *path,
+                                        uint64_t limit, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct list *lists = NULL;
+    TRY(memory_allocate(&lists, (size_t)data->classes, sizeof *lists, "classes", error));
+    TRY(list_classes(data, settings, path, lists, error));
+    TRY(take_files(data, split, lists, limit, path, error));
+out:
+    for (int i = 0; lists && i < data->classes; i++)
+        list_finish(&lists[i]);
+    free(lists);
+    return status;
+}
+
+/* --- decoding --- */
+
+/* The first bad file by its place, whichever was met first. */
+struct failure {
+    size_t index;
+    struct colonnade_error error;
+};
+
+static void keep_first(struct failure *failure, _Atomic size_t *first, size_t index,
+                       const struct colonnade_error *error)
+{
+    if (index < failure->index) {
+        failure->index = index;
+        failure->error = *error;
+        atomic_store(first, index);
+    }
+}
+
+/* Decodes all to split->images, or to nowhere where that is NULL: then just to see which are bad.
+ * With `reasons` ([count], of texts) bad ones leave theirs, else the first one is an error. */
+static enum colonnade_status decode_split(const struct dataset *data, struct split *split,
+                                          char **reasons, struct colonnade_error *error)
+{
+    const struct image_target target = dataset_target(data);
+    const size_t bytes = dataset_image_bytes(data);
+    struct failure failure = {.index = SIZE_MAX};
+    _Atomic size_t first_bad = SIZE_MAX; /* those after it need not be looked at */
+#pragma omp parallel
+    {
+        struct colonnade_error reason = {0};
+        uint8_t *scratch = NULL;
+        enum colonnade_status ready =
+            split->images ? COLONNADE_OK : memory_allocate(&scratch, bytes, 1, "an image", &reason);
+#pragma omp for schedule(dynamic, 1)
+        for (size_t i = 0; i < split->count; i++) {
+            uint8_t *pixels = scratch ? scratch : split->images + i * bytes;
+            if (i > atomic_load(&first_bad))
+                continue;
+            enum colonnade_status done =
+                ready == COLONNADE_OK ? image_read(split->files[i], &target, pixels, NULL, &reason)
+                                      : ready;
+            if (done == COLONNADE_OK)
+                continue;
+            if (reasons && ready == COLONNADE_OK &&
+                memory_copy_text(&reasons[i], reason.message, &reason) == COLONNADE_OK)
+                continue;
+#pragma omp critical(first_failure)
+            keep_first(&failure, &first_bad, i, &reason);
+        }
+        free(scratch);
+    }
+    if (failure.index == SIZE_MAX)
+        return COLONNADE_OK;
+    return error_set(error, COLONNADE_FAILURE, "%s", failure.error.message);
+}
+
+/* Closes the gaps that bad images leave. */
+static enum colonnade_status drop_bad(struct dataset *data, struct split *split,
+                                      const struct data_settings *settings, char *const *reasons,
+                                      const char *path, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const size_t bytes = dataset_image_bytes(data), count = split->count;
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (reasons[i]) {
+            struct colonnade_error reason;
+            error_set(&reason, COLONNADE_FAILURE, "%s", reasons[i]);
+            TRY(pass_over(data, settings, &reason, error));
+            free(split->files[i]);
+            split->files[i] = NULL;
+            continue;
+        }
+        char *file = split->files[i];
+        split->files[i] = NULL;
+        split->files[kept] = file;
+        split->labels[kept] = split->labels[i];
+        if (split->images && kept < i)
+            memcpy(split->images + kept * bytes, split->images + i * bytes, bytes);
+        kept++;
+    }
+    split->count = kept;
+    if (kept == 0)
+        RAISE(COLONNADE_FAILURE, "%s: none of its %zu images can be read", path, count);
+out:
+    return status;
+}
+
+/* Every class of the split as listed must still have an image. */
+static enum colonnade_status check_classes(const struct dataset *data, const struct split *split,
+                                           const char *path, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    bool *found = NULL;
+    TRY(memory_allocate(&found, (size_t)data->classes, sizeof *found, "classes", error));
+    for (size_t i = 0; i < split->count; i++)
+        found[split->labels[i]] = true;
+    for (int i = 0; i < data->classes; i++)
+        if (!found[i])
+            RAISE(COLONNADE_FAILURE, "%s/%s: none of its images can be read", path,
+                  data->class_names[i]);
+out:
+    free(found);
+    return status;
+}
+
+/* Decodes what fits into `*memory` bytes, which it takes from them; leaves the rest as files. */
+static enum colonnade_status load_split(struct dataset *data, struct split *split,
+                                        const struct data_settings *settings, const char *path,
+                                        size_t *memory, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const bool skip = settings->on_bad_image == BAD_IMAGE_SKIP;
+    const size_t count = split->count, bytes = size_multiply(count, dataset_image_bytes(data));
+    char **reasons = NULL;
+    if (bytes <= *memory) {
+        TRY(source_allocate(&split->images, count, dataset_image_bytes(data), path, error));
+        *memory -= bytes;
+    }
+    if (skip)
+        TRY(memory_allocate(&reasons, count, sizeof *reasons, "reasons", error));
+    if (skip || split->images)
+        TRY(decode_split(data, split, reasons, error));
+    if (skip)
+        TRY(drop_bad(data, split, settings, reasons, path, error));
+    if (skip && split == &data->train && settings->limit_train == 0)
+        TRY(check_classes(data, split, path, error));
+out:
+    for (size_t i = 0; reasons && i < count; i++)
+        free(reasons[i]);
+    free(reasons);
+    return status;
+}
+
+static enum colonnade_status read_split(struct dataset *data, struct split *split,
+                                        const struct data_settings *settings, const char *path,
+                                        uint64_t limit, size_t *memory,
+                                        struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    TRY(list_split(data, split, settings, path, limit, error));
+    if (!data->inspected)
+        TRY(load_split(data, split, settings, path, memory, error));
+out:
+    return status;
+}
+
+static enum colonnade_status open_folder(struct dataset *data, const struct data_settings *settings,
+                                         enum data_wanted wanted, struct colonnade_error *error)
+{
+    static const int channels[] = {1, 3};
+    enum colonnade_status status = COLONNADE_OK;
+    char train[PATH_MAX], test[PATH_MAX];
+    struct list classes = {0}, files = {0};
+    size_t memory = source_memory(settings);
+    data->c = channels[settings->channels];
+    data->h = settings->size.h;
+    data->w = settings->size.w;
+    data->fit = (enum image_fit)settings->fit;
+    TRY(join(train, settings->path, "train", error));
+    TRY(join(test, settings->path, "test", error));
+    TRY(find_classes(train, &classes, &files, error));
+    TRY(name_classes(data, &classes, error));
+    if (wanted >= DATA_TRAIN)
+        TRY(read_split(data, &data->train, settings, train, settings->limit_train, &memory, error));
+    if (wanted >= DATA_TEST)
+        TRY(read_split(data, &data->test, settings, test, settings->limit_test, &memory, error));
+out:
+    list_finish(&classes);
+    list_finish(&files);
+    return status;
+}
+
+const struct source_type folder_source = {
+    .name = "folder",
+    .help = "a folder of image files, train/CLASS/ and test/CLASS/",
+    .keys =
+        (const char *const[]){"path", "size", "channels", "fit", "on_bad_image", "memory", NULL},
+    .open = open_folder,
+};

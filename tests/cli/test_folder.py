@@ -1,0 +1,361 @@
+"""source = folder: what is read, in which order, in memory and from files; and pack."""
+
+import os
+import pathlib
+import signal
+
+import h5py
+import numpy as np
+import pytest
+
+Image = pytest.importorskip("PIL.Image", reason="python3-pil is missing")
+
+CONFIG = """\
+[run]
+seed = 3
+output = {output}
+
+[data]
+source = folder
+path = pictures
+size = 12x16
+validation = 0.2
+
+[train]
+epochs = 2
+batch = 7
+lr = 0.05
+momentum = 0.9
+
+[conv1]
+type = conv
+filters = 4
+kernel = 3
+activation = relu
+
+[fc1]
+type = dense
+units = classes
+"""
+# `memory` is in megabytes: no image is as small as this.
+PIXELS = (300, 400)
+
+
+def picture(seed, shape=(20, 24, 3)):
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def save(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path)
+
+
+@pytest.fixture
+def pictures(program):
+    """Three classes of 9, 5 and 7 training images, and 2 each to test, of several formats."""
+    root = program.folder / "pictures"
+    for label, (name, count) in enumerate([("Zebra", 9), ("ant", 5), ("b c", 7)]):
+        for split, images in [("train", count), ("test", 2)]:
+            for i in range(images):
+                suffix = ["png", "jpg", "bmp", "webp", "tiff"][i % 5]
+                shape = (20, 24) if i % 3 == 0 else (20 + i, 24, 3)
+                save(root / split / name / f"{i:02}.{suffix}",
+                     picture(100 * label + i + 50 * (split == "test"), shape))
+    program.config(text=CONFIG)
+    return root
+
+
+def packed(program, *arguments):
+    program.run("pack", "small.ini", "-o", "packed.h5", *arguments)
+    with h5py.File(program.folder / "packed.h5") as file:
+        return {name: file[name][()] for name in
+                ["train/images", "train/labels", "test/images", "test/labels", "classes"]}
+
+
+def results(path):
+    """Every number of a run that training made."""
+    with h5py.File(path) as file:
+        numbers = {}
+        file.visititems(lambda name, item: numbers.update({name: item[()]})
+                        if isinstance(item, h5py.Dataset) and "second" not in name else None)
+        numbers["mean"] = file["data/classes"].attrs["mean"]
+        return numbers
+
+
+def assert_same(a, b):
+    assert a.keys() == b.keys()
+    for name in a:
+        assert np.array_equal(a[name], b[name]), name
+
+
+def error(program, *arguments, status=1):
+    return program.run(*arguments, status=status).stderr.splitlines()[-1]
+
+
+# --- what is read ---
+
+def test_classes_stand_in_byte_order_and_samples_go_around_them(program, pictures):
+    data = packed(program)
+    assert [name.decode() for name in data["classes"]] == ["Zebra", "ant", "b c"]
+    assert data["train/labels"].tolist() == 5 * [0, 1, 2] + 2 * [0, 2] + 2 * [0]
+    assert data["test/labels"].tolist() == 2 * [0, 1, 2]
+    assert data["train/images"].shape == (21, 12, 16, 3)
+    limited = packed(program, "--set", "data.limit_train=4", "--set", "data.limit_test=2",
+                     "--set", "data.validation=0")
+    assert (limited["train/images"] == data["train/images"][:4]).all()
+    assert limited["test/labels"].tolist() == [0, 1]
+
+
+def test_files_stand_in_byte_order_with_those_of_folders_within(program, pictures):
+    for path in [pictures / "train" / "ant" / "A.png", pictures / "train" / "ant" / "in" / "x.png"]:
+        save(path, np.full((12, 16, 3), 77 if path.name == "A.png" else 99, np.uint8))
+    data = packed(program)
+    ants = data["train/images"][data["train/labels"] == 1]
+    assert len(ants) == 7
+    assert (ants == 77).all((1, 2, 3)).tolist() == [False] * 5 + [True, False]
+    assert (ants[-1] == 99).all()
+
+
+def test_hidden_files_are_passed_over(program, pictures):
+    before = packed(program)
+    (pictures / "train" / "ant" / ".DS_Store").write_bytes(b"no image")
+    (pictures / "train" / ".cache").mkdir()
+    assert_same(packed(program), before)
+
+
+@pytest.mark.parametrize("channels,fit", [("1", "crop"), ("3", "pad"), ("1", "stretch")])
+def test_size_channels_and_fit_are_taken(program, pictures, channels, fit):
+    white = pictures / "train" / "Zebra" / "00.png"
+    save(white, np.full((10, 40), 255, np.uint8))
+    first = packed(program, "--set", f"data.channels={channels}", "--set",
+                   f"data.fit={fit}")["train/images"][0]
+    assert first.shape == (12, 16, int(channels))
+    assert (first.min() == 0) == (fit == "pad") and first.max() == 255
+
+
+def test_threads_change_nothing(program, pictures):
+    runs = []
+    for threads in ("1", "5"):
+        environment = {**program.environment, "OMP_NUM_THREADS": threads}
+        program.run("pack", "small.ini", "-o", f"{threads}.h5", env=environment)
+        runs.append((program.folder / f"{threads}.h5").read_bytes())
+    assert runs[0] == runs[1]
+
+
+def test_summary_reads_no_image(program, pictures):
+    for path in pictures.rglob("*.*"):
+        path.write_bytes(b"no image")
+    [summary] = program.json("summary", "small.ini")
+    assert summary["nodes"][0]["shape"] == [4, 10, 14]
+    assert summary["nodes"][-1]["shape"] == [3, 1, 1]
+
+
+# --- errors ---
+
+def test_errors_name_the_folder_or_the_file(program, pictures):
+    cases = [
+        (lambda: (pictures / "train" / "ant" / "notes.txt").write_text("no image"),
+         "pictures/train/ant/notes.txt: is no image"),
+        (lambda: (pictures / "train" / "ant" / "notes.txt").rename(pictures / "train" / "a.txt"),
+         "pictures/train/a.txt: is in no class's folder"),
+        (lambda: ((pictures / "train" / "a.txt").unlink(), (pictures / "train" / "none").mkdir()),
+         "pictures/train/none: holds no images"),
+        (lambda: (pictures / "train" / "none").rename(pictures / "test" / "none"),
+         "pictures/test/none: there is no class 'none' in pictures/train"),
+        (lambda: ((pictures / "test" / "none").rename(pictures / "test" / "ant" / "in"),
+                  os.symlink("..", pictures / "test" / "ant" / "in" / "round")),
+         "is more than 16 folders below its class"),
+        (lambda: pictures.rename(program.folder / "moved"),
+         "pictures/train: No such file or directory"),
+        (lambda: (pictures / "train").mkdir(parents=True),
+         "pictures/train: holds no folders; each class has one"),
+    ]
+    for change, message in cases:
+        change()
+        assert message in error(program, "train", "small.ini", "--quiet")
+
+
+def test_the_first_bad_file_is_named_whichever_thread_meets_it(program, pictures):
+    for name in ("Zebra/06.jpg", "ant/04.tiff", "b c/03.webp"):
+        (pictures / "train" / name).write_bytes(b"")
+    for _ in range(3):
+        assert "pictures/train/b c/03.webp: is empty" in error(program, "train", "small.ini")
+
+
+def test_keys_are_checked(program, pictures):
+    assert "needs the key 'size'" in error(program, "train", program.config(
+        "lacks.ini", CONFIG.replace("size = 12x16\n", "")), status=2)
+    for key, value in [("channels", "2"), ("fit", "squeeze"), ("on_bad_image", "blank"),
+                       ("size", "0x4"), ("size", "4x40000"), ("memory", "-1")]:
+        assert key in error(program, "summary", "small.ini", "--set", f"data.{key}={value}",
+                            status=2)
+    assert "data] size is only for source = folder" in error(
+        program, "summary", "small.ini", "--set", "data.source=hdf5", status=2)
+
+
+@pytest.mark.parametrize("size", ["12x16", "300x400"])
+def test_skipping_lists_what_it_skips(program, pictures, size):
+    """In a megabyte there is room for all of the small images, and for two of the large ones."""
+    sets = ["--set", f"data.size={size}", "--set", "data.memory=1"]
+    before = packed(program, *sets)
+    bad = pictures / "train" / "ant" / "02.bmp"
+    bad.write_bytes(bad.read_bytes()[:100])
+    (pictures / "test" / "Thumbs.db").write_bytes(b"thumbs")
+    done = program.run("pack", "small.ini", "-o", "skipped.h5", "--set", "data.on_bad_image=skip",
+                       *sets)
+    first, second = done.stderr.splitlines()
+    assert first.startswith("skipped: pictures/train/ant/02.bmp: is damaged, cut short or no BMP")
+    assert second == "skipped: pictures/test/Thumbs.db: is in no class's folder"
+    with h5py.File(program.folder / "skipped.h5") as file:
+        kept = np.delete(np.arange(21), 3 * 2 + 1)
+        assert (file["train/images"][()] == before["train/images"][kept]).all()
+        assert (file["train/labels"][()] == before["train/labels"][kept]).all()
+
+
+def test_a_class_without_a_readable_image_cannot_be_skipped(program, pictures):
+    for path in (pictures / "train" / "ant").iterdir():
+        path.write_bytes(b"")
+    assert "pictures/train/ant: none of its images can be read" in error(
+        program, "train", "small.ini", "--set", "data.on_bad_image=skip")
+
+
+# --- from files ---
+
+@pytest.fixture
+def large(program):
+    """48 images that take 17 MB at 300x400, of three colours that tell the class."""
+    for i in range(54):
+        shade = np.array([[200, 30, 30], [30, 200, 30], [30, 30, 200]][i % 3])
+        array = (shade + picture(i, (*PIXELS, 3)) / 5).astype(np.uint8)
+        save(program.folder / "pictures" / ("test" if i >= 48 else "train") / f"class{i % 3}"
+             / f"{i}.jpg", array)
+    program.config(text=CONFIG.replace("12x16", "300x400").replace(
+        "kernel = 3", "kernel = 8\nstride = 8"))
+
+
+def test_images_from_files_train_to_the_same_bits(program, large):
+    program.run("train", "small.ini", "--quiet", "--out", "kept.h5")
+    [*_, done] = program.json("train", "small.ini", "--quiet", "--out", "read.h5", "--set",
+                              "data.memory=1")
+    assert done["data_wait_seconds"] > 0
+    for path in ("kept.h5", "read.h5"):
+        with h5py.File(program.folder / path) as file:
+            assert file.attrs["status"] == "complete"
+    assert_same(results(program.folder / "kept.h5"), results(program.folder / "read.h5"))
+    assert program.run("eval", "read.h5").stdout == program.run("eval", "kept.h5").stdout
+
+
+def test_a_resumed_run_from_files_goes_on_to_the_same_bits(program, large):
+    read = ["--quiet", "--set", "data.memory=1"]
+    program.run("train", "small.ini", "--out", "whole.h5", *read)
+    program.run("train", "small.ini", "--out", "parts.h5", "--set", "train.max_steps=8", *read)
+    program.run("train", "small.ini", "--out", "parts.h5", "--resume", "--quiet")
+    assert_same(results(program.folder / "whole.h5"), results(program.folder / "parts.h5"))
+
+
+def test_images_from_files_take_no_more_memory_than_their_batches(program, large):
+    """Three mini-batches of 4 images have 4.3 MB, in training and in evaluation; 198 have 71 MB."""
+    for i in range(150):
+        os.symlink(f"{3 * (i % 16)}.jpg",
+                   program.folder / "pictures" / "train" / "class0" / f"again{i}.jpg")
+    peaks = {}
+    for memory in ("0", "1"):
+        peaks[memory] = min(
+            program.json("train", "small.ini", "--quiet", "--set", "train.batch=4", "--set",
+                         f"data.memory={memory}", "--set", "train.epochs=1", "--set",
+                         "run.threads=1")[-1]["peak_rss_bytes"] for _ in range(2))
+    # What libvips holds of the images it is at is about the same in both.
+    assert peaks["0"] - peaks["1"] > 71e6 - 2 * 4.3e6 - 10e6, peaks
+
+
+def test_a_file_that_turns_bad_ends_the_run_with_its_name(program, large):
+    process = program.start("train", "small.ini", "--set", "data.memory=1", "--set",
+                            "train.epochs=100000", "--json", "--out", "bad.h5")
+    process.stdout.readline()  # an epoch is done, and its checkpoint made before the next
+    path = program.folder / "pictures" / "train" / "class1" / "7.jpg"
+    path.write_bytes(path.read_bytes()[:1000])
+    _, message = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "pictures/train/class1/7.jpg: is damaged, cut short or no JPEG" in message
+    assert "bad.h5 holds the run as it was after epoch" in message
+    with h5py.File(program.folder / "bad.h5") as file:
+        assert file.attrs["status"] == "failed"
+
+
+def test_a_run_from_files_can_be_interrupted(program, large):
+    process = program.start("train", "small.ini", "--set", "data.memory=1", "--set",
+                            "train.epochs=100000", "--json", "--out", "stopped.h5")
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    with h5py.File(program.folder / "stopped.h5") as file:
+        assert file.attrs["status"] == "interrupted"
+
+
+def test_a_run_in_memory_does_not_wait_for_data(program, pictures):
+    done = program.run("train", "small.ini", "--quiet").stdout
+    assert ", data wait 0.0 s" in done
+
+
+# --- pack ---
+
+def test_packed_data_train_to_the_same_bits(program, pictures):
+    program.run("train", "small.ini", "--quiet", "--out", "folder.h5")
+    program.run("pack", "small.ini", "-o", "data/packed.h5")
+    program.config("packed.ini", CONFIG.replace("folder", "hdf5").replace(
+        "path = pictures\nsize = 12x16", "path = data/packed.h5"))
+    program.run("train", "packed.ini", "--quiet", "--out", "hdf5.h5")
+    assert_same(results(program.folder / "folder.h5"), results(program.folder / "hdf5.h5"))
+
+
+def test_packing_from_files_gives_the_same_file(program, large):
+    program.run("pack", "small.ini", "-o", "kept.h5")
+    program.run("pack", "small.ini", "-o", "read.h5", "--set", "data.memory=1")
+    assert (program.folder / "kept.h5").read_bytes() == (program.folder / "read.h5").read_bytes()
+
+
+def test_pack_writes_any_source(program):
+    program.config(text=CONFIG.replace("folder\npath = pictures\nsize = 12x16",
+                                       "synthetic\nshape = 2x3x5\nclasses = 3\ncount = 20"))
+    [line] = program.json("pack", "small.ini", "-o", "packed.h5")
+    assert (line["train"], line["test"], line["classes"]) == (20, 5, 3)
+    with h5py.File(program.folder / "packed.h5") as file:
+        assert file["train/images"].shape == (20, 3, 5, 2)
+        assert file["train/images"].dtype == np.uint8
+        assert file["train/labels"][()].tolist() == [i % 3 for i in range(20)]
+
+
+def test_pack_replaces_packed_data_alone_and_leaves_nothing_behind(program, pictures):
+    assert "-o FILE is missing" in error(program, "pack", "small.ini", status=2)
+    notes = program.folder / "notes.txt"
+    notes.write_text("mine")
+    assert "notes.txt is there and holds no /train/images" in error(
+        program, "pack", "small.ini", "-o", "notes.txt")
+    assert notes.read_text() == "mine"
+    packed(program)
+    before = (program.folder / "packed.h5").read_bytes()
+    packed(program)
+    assert (program.folder / "packed.h5").read_bytes() == before
+    (pictures / "train" / "ant" / "02.bmp").write_bytes(b"")
+    assert "02.bmp: is empty" in error(program, "pack", "small.ini", "-o", "packed.h5")
+    assert "02.bmp: is empty" in error(program, "pack", "small.ini", "-o", "new/packed.h5")
+    assert (program.folder / "packed.h5").read_bytes() == before
+    assert sorted(path.name for path in program.folder.iterdir()) == [
+        "notes.txt", "packed.h5", "pictures", "small.ini"]
+
+
+# --- real pictures ---
+
+SHARED = pathlib.Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+@pytest.mark.skipif(not (SHARED / "braintumor").is_dir(), reason="../shared/data is absent")
+def test_the_number_of_components_is_gone_from_mixed_jpegs(program):
+    """Those of one class are stored in grey, the others in colour: all have to come out grey."""
+    program.config(text=CONFIG.replace("pictures", str(SHARED / "braintumor")))
+    data = packed(program, "--set", "data.limit_train=200", "--set", "data.limit_test=40",
+                  "--set", "data.size=64x64")
+    images = data["train/images"].astype(int)
+    assert len(set(data["train/labels"].tolist())) == 4
+    assert (images.max(-1) == images.min(-1)).all()
