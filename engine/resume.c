@@ -8,12 +8,8 @@
 
 /* What may differ: it decides how far, where and on what a run goes on, not what was trained. */
 static const struct key_name free_keys[] = {
-    {"run", "output"},
-    {"run", "threads"},
-    {"data", "memory"},
-    {"train", "epochs"},
-    {"train", "max_steps"},
-    {"train", "checkpoint_every"},
+    {"run", "output"},   {"run", "threads"},     {"data", "memory"},
+    {"train", "epochs"}, {"train", "max_steps"}, {"train", "checkpoint_every"},
     {NULL, NULL},
 };
 

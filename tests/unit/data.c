@@ -855,7 +855,8 @@ Test(data, settings_that_cannot_be_are_errors_with_their_line)
         const char *keys, *message;
     } cases[] = {
         {"", "x.ini:1: [data] needs the key 'source'"},
-        {"source = folder\n", "x.ini:2: [data] source = folder: must be one of idx, "},
+        {"source = tape\n", "x.ini:2: [data] source = tape: must be one of idx, "},
+        {"source = folder\npath = .\n", "x.ini:2: [data] source = folder needs the key 'size'"},
         {"source = idx\n", "x.ini:2: [data] source = idx needs the key 'path'"},
         {"source = synthetic\n", "x.ini:2: [data] source = synthetic needs the key 'shape'"},
         {"source = idx\npath = .\nshape = 1x2x2\n",
@@ -863,8 +864,8 @@ Test(data, settings_that_cannot_be_are_errors_with_their_line)
         {"source = hdf5\npath = .\nclasses = 2\n", "x.ini:4: [data] classes is only for"},
         {"source = hdf5\npath = .\ncount = 2\n", "x.ini:4: [data] count is only for"},
         {"source = synthetic\nshape = 1x2x2\npath = .\n",
-         "x.ini:4: [data] path is only for source = idx, cifar10, cifar100, hdf5; it means "
-         "nothing to synthetic"},
+         "x.ini:4: [data] path is only for source = idx, cifar10, cifar100, folder, hdf5; it "
+         "means nothing to synthetic"},
         {"source = idx\npaht = .\n", "x.ini:3: [data] unknown key 'paht'; did you mean 'path'?"},
         {"source = synthetic\nshape = 1x0x2\n", "x.ini:3: [data] shape = 1x0x2"},
         {"source = synthetic\nshape = 1x2x2\nstd = 0\n", "x.ini:4: [data] std = 0"},
