@@ -3,6 +3,7 @@
  * Tolerance: whatever the order, a sum of `terms` products in float errs by at most
  * terms * EPSILON of the sum of their magnitudes. */
 #include "kernels/convolution.h"
+#include "kernels/product.h"
 #include "tests/unit/support.h"
 
 #include <math.h>
@@ -478,5 +479,33 @@ Test(convolution, slides_convolution_3x3)
         }
         guarded_free(weights);
         guarded_free(scratch);
+    }
+}
+
+/* Larger than PRODUCT_SMALL, so that they are cut; sides of 1, and one more than a multiple. */
+Test(convolution, products_in_pieces_are_the_sums_of_products)
+{
+    static const struct {
+        int m, n, k;
+    } sizes[] = {{1024, 1001, 1}, {1, 201, 5003}, {1009, 1, 1000}, {129, 129, 65}};
+    for (size_t i = 0; i < COUNT(sizes); i++) {
+        const int m = sizes[i].m, n = sizes[i].n, k = sizes[i].k;
+        float *a = guarded_floats((size_t)(m * k)), *b = guarded_floats((size_t)(k * n));
+        float *c = filled((size_t)(m * n), NAN);
+        fill_random(a, (size_t)(m * k), 1);
+        fill_random(b, (size_t)(k * n), 2);
+        product((struct product){m, n, k, {a, k, false}, {b, n, false}, false, c, n}, true);
+        for (int row = 0; row < m; row++)
+            for (int column = 0; column < n; column++) {
+                struct sum want = {0};
+                for (int term = 0; term < k; term++)
+                    sum_add(&want, (double)a[row * k + term] * (double)b[term * n + column]);
+                const double error = fabs((double)c[row * n + column] - want.value);
+                if (!(error <= (k + 2) * EPSILON * want.size))
+                    cr_assert_fail("%dx%dx%d, [%d, %d]: off by %g", m, n, k, row, column, error);
+            }
+        guarded_free(a);
+        guarded_free(b);
+        guarded_free(c);
     }
 }
