@@ -50,6 +50,8 @@ const struct key data_keys[] = {
     {"memory", KEY_COUNT, FIELD(memory), .fallback = "0", .maximum = UINT32_MAX,
      .help = "megabytes of images that are kept in memory; a split that does not fit is read while "
              "it is used; 0: half of the machine's"},
+    {"shift_test", KEY_INTEGER, FIELD(shift_test), .fallback = "0", .maximum = DATA_MAX_SIDE,
+     .help = "pixels that each test image is moved by: right, left, down, up in turn"},
     {"shape", KEY_SHAPE, FIELD(shape), .minimum = 1, .maximum = DATA_MAX_SIDE,
      .help = "CxHxW of the images"},
     {"classes", KEY_INTEGER, FIELD(classes), .fallback = "10", .minimum = 1,
@@ -297,6 +299,50 @@ out:
     return status;
 }
 
+/* --- moved test images --- */
+
+/* Moves an image [h, w, c] by so many pixels; what comes in is 0, black. */
+static void move_image(uint8_t *image, const struct dataset *data, int down, int right)
+{
+    const int h = data->h, w = data->w, c = data->c;
+    const size_t row = (size_t)w * (size_t)c;
+    const size_t kept = (size_t)(w - abs(right)) * (size_t)c; /* bytes of a row */
+    const size_t from = (size_t)(right < 0 ? -right : 0) * (size_t)c;
+    const size_t to = (size_t)(right > 0 ? right : 0) * (size_t)c;
+    for (int i = 0; i < h; i++) {
+        const int y = down > 0 ? h - 1 - i : i; /* rows that are read are not written yet */
+        uint8_t *target = image + (size_t)y * row;
+        if (y - down < 0 || y - down >= h) {
+            memset(target, 0, row);
+            continue;
+        }
+        memmove(target + to, image + (size_t)(y - down) * row + from, kept);
+        memset(target + (to ? 0 : kept), 0, row - kept);
+    }
+}
+
+/* A network's loss by an offset that it was not trained on, in every direction alike. */
+static enum colonnade_status shift_test(struct dataset *data, const struct config *config,
+                                        const struct section *section, int pixels,
+                                        struct colonnade_error *error)
+{
+    static const int down[] = {0, 0, 1, -1}, right[] = {1, -1, 0, 0};
+    const size_t bytes = (size_t)data->h * (size_t)data->w * (size_t)data->c;
+    if (pixels >= data->h || pixels >= data->w)
+        return config_error(config, section, "shift_test", error,
+                            "[data] shift_test = %d: the images are %dx%d, nothing would be left",
+                            pixels, data->h, data->w);
+    if (pixels > 0 && !data->test.images)
+        return config_error(config, section, "shift_test", error,
+                            "[data] shift_test = %d: the test images are not in memory, which "
+                            "[data] memory limits",
+                            pixels);
+    for (size_t i = 0; i < data->test.count && pixels > 0; i++)
+        move_image(data->test.images + i * bytes, data, down[i % 4] * pixels,
+                   right[i % 4] * pixels);
+    return COLONNADE_OK;
+}
+
 /* --- opening --- */
 
 static enum colonnade_status number_classes(struct dataset *data, struct colonnade_error *error)
@@ -361,6 +407,7 @@ enum colonnade_status dataset_open(struct dataset **result, struct config *confi
     if (settings.mean.count == 0 || settings.std.count == 0)
         want_train = true;
     TRY(open_source(&data, &settings, seed, want_train ? DATA_TRAIN : DATA_TEST, false, error));
+    TRY(shift_test(data, config, section, settings.shift_test, error));
     if (want_train)
         TRY(split_validation(data, config, section, settings.validation, error));
     TRY(set_scale(data, config, section, &settings, error));

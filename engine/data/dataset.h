@@ -26,6 +26,7 @@ struct data_settings {
     struct numbers mean, std; /* empty: auto */
     bool shuffle;
     uint64_t limit_train, limit_test; /* 0: none */
+    int shift_test;                   /* pixels */
     int on_bad_image;                 /* enum bad_image */
     struct triple shape;              /* synthetic */
     int classes;

@@ -235,6 +235,38 @@ Test(data, limits_keep_the_first_images_and_all_classes)
     dataset_destroy(data);
 }
 
+Test(data, shift_test_moves_test_images_in_the_four_directions_in_turn)
+{
+    enum { C = 3, H = 5, W = 7 };
+    static const int down[] = {0, 0, 1, -1}, right[] = {1, -1, 0, 0};
+    const char *const keys = "source = synthetic\nshape = 3x5x7\nclasses = 2\ncount = 32\n";
+    struct dataset *still = open_data(NULL, keys);
+    for (int pixels = 0; pixels < H; pixels++) {
+        char moved_keys[128];
+        snprintf(moved_keys, sizeof moved_keys, "%sshift_test = %d\n", keys, pixels);
+        struct dataset *moved = open_data(NULL, moved_keys);
+        cr_assert_arr_eq(moved->train.images, still->train.images, 32 * C * H * W);
+        for (int n = 0; n < 8; n++)
+            for (int i = 0; i < H; i++)
+                for (int j = 0; j < W; j++) {
+                    const int y = i - down[n % 4] * pixels, x = j - right[n % 4] * pixels;
+                    const bool inside = y >= 0 && y < H && x >= 0 && x < W;
+                    for (int c = 0; c < C; c++) {
+                        const size_t image = (size_t)n * C * H * W;
+                        const uint8_t from =
+                            inside ? still->test.images[image + (size_t)((y * W + x) * C + c)] : 0;
+                        cr_assert_eq(moved->test.images[image + (size_t)((i * W + j) * C + c)],
+                                     from);
+                    }
+                }
+        dataset_destroy(moved);
+    }
+    dataset_destroy(still);
+    assert_fails(COLONNADE_USAGE, NULL,
+                 "source = synthetic\nshape = 3x5x7\nclasses = 2\nshift_test = 5\n",
+                 "shift_test = 5", "5x7", NULL);
+}
+
 Test(data, idx_of_which_any_header_byte_changed_is_an_error)
 {
     write_idx();
