@@ -109,8 +109,8 @@ static const struct verb verbs[] = {
      "Pixels are those that training gets: decoded, turned, brought to data.size. A config with\n"
      "source = hdf5 and that file trains to the same bits, and starts at once.\n",
      OPTION_SET | OPTION_OUT | OPTION_JSON, 1, 1, verb_pack},
-    {"report", "RUN", "writes one self-contained HTML page of a run",
-     "Without -o the page is the run file's name with .html in place of .h5.\n", OPTION_OUT, 1, 1,
+    {"report", "RUN|SWEEP", "writes one self-contained HTML page of a run or a sweep",
+     "Without -o the page is the file's name with .html in place of .h5.\n", OPTION_OUT, 1, 1,
      verb_report},
     {"export", "RUN", "writes the run's network for other programs",
      "keras is FILE.h5, weights, and FILE.py, which builds the model, loads and checks them.\n"

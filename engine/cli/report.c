@@ -1,9 +1,10 @@
-/* colonnade report: a run file as a page. */
+/* colonnade report: a run file, or a sweep's, as a page. */
 #include "engine/cli/cli.h"
 
 #include "engine/base/memory.h"
 #include "engine/report/report.h"
 #include "engine/store/store.h"
+#include "engine/sweep/sweep.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,18 +44,21 @@ static enum colonnade_status check_replaced(const char *page, struct colonnade_e
 enum colonnade_status verb_report(const struct options *options, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
+    const char *path = options->operands[0];
     struct run *run = NULL;
+    struct sweep *sweep = NULL;
     char *made = NULL;
-    TRY(run_load(&run, options->operands[0], error));
+    TRY(sweep_file_is(path) ? sweep_load(&sweep, path, error) : run_load(&run, path, error));
     if (!options->out)
-        TRY(page_path(&made, options->operands[0], error));
+        TRY(page_path(&made, path, error));
     const char *page = options->out ? options->out : made;
     TRY(destination_check(page, error));
     TRY(check_replaced(page, error));
-    TRY(report_write(run, page, error));
+    TRY(sweep ? report_sweep_write(sweep, page, error) : report_write(run, page, error));
     printf("%s\n", page);
 out:
     free(made);
+    sweep_destroy(sweep);
     run_destroy(run);
     return status;
 }

@@ -110,6 +110,53 @@ void html_duration(FILE *page, double seconds)
         fprintf(page, "%llu h %02llu min", whole / 3600, whole % 3600 / 60);
 }
 
+void html_file_name(FILE *page, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char name[256];
+    snprintf(name, sizeof name, "%s", slash ? slash + 1 : path);
+    char *dot = strrchr(name, '.');
+    if (dot && dot != name)
+        *dot = '\0';
+    html_text(page, name);
+}
+
+void html_headline_number(FILE *page, const char *label, double number, html_format *format)
+{
+    fprintf(page, "<div><dt>%s</dt><dd", label);
+    if (isfinite(number))
+        fprintf(page, " data-value=\"%.9g\"", number);
+    fputc('>', page);
+    format(page, number);
+    fputs("</dd></div>\n", page);
+}
+
+void html_headline_count(FILE *page, const char *label, uint64_t count, const char *note)
+{
+    fprintf(page, "<div><dt>%s</dt><dd data-value=\"%" PRIu64 "\">", label, count);
+    html_count(page, count);
+    fprintf(page, "%s</dd></div>\n", note);
+}
+
+void html_fact_begin(FILE *page, const char *label)
+{
+    fprintf(page, "<div><dt>%s</dt><dd>", label);
+}
+
+void html_fact_text(FILE *page, const char *label, const char *text)
+{
+    html_fact_begin(page, label);
+    html_text(page, text);
+    fputs("</dd></div>\n", page);
+}
+
+void html_fact_count(FILE *page, const char *label, uint64_t count)
+{
+    html_fact_begin(page, label);
+    html_count(page, count);
+    fputs("</dd></div>\n", page);
+}
+
 static void cell_begin(FILE *page, double share)
 {
     fputs("<td", page);

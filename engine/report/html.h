@@ -18,6 +18,17 @@ void html_duration(FILE *page, double seconds); /* 3 min 12 s */
 
 typedef void html_format(FILE *page, double number);
 
+/* The last part of a path, without its extension. */
+void html_file_name(FILE *page, const char *path);
+
+/* Items of a list of terms. A headline's data-value holds the number itself; `note` follows it as
+ * it is. A fact that was begun ends with "</dd></div>". */
+void html_headline_number(FILE *page, const char *label, double number, html_format *format);
+void html_headline_count(FILE *page, const char *label, uint64_t count, const char *note);
+void html_fact_begin(FILE *page, const char *label);
+void html_fact_text(FILE *page, const char *label, const char *text);
+void html_fact_count(FILE *page, const char *label, uint64_t count);
+
 /* A table's cell; its data-value holds the number itself, for sorting and for other programs. */
 void html_cell(FILE *page, double number, html_format *format);
 void html_cell_count(FILE *page, uint64_t count);

@@ -7,19 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The last part of the output's path (of the config's, where there is none), without its
- * extension. */
+/* Of the output, or the config where there is none. */
 static void write_name(FILE *page, const struct run *run)
 {
     const char *output = run->settings.output;
-    const char *path = output && *output ? output : run->config->path;
-    const char *slash = strrchr(path, '/');
-    char name[256];
-    snprintf(name, sizeof name, "%s", slash ? slash + 1 : path);
-    char *dot = strrchr(name, '.');
-    if (dot && dot != name)
-        *dot = '\0';
-    html_text(page, name);
+    html_file_name(page, output && *output ? output : run->config->path);
 }
 
 enum colonnade_status section_title(FILE *page, const struct run *run,
@@ -58,23 +50,6 @@ out:
     return status;
 }
 
-static void headline_number(FILE *page, const char *label, double number, html_format *format)
-{
-    fprintf(page, "<div><dt>%s</dt><dd", label);
-    if (isfinite(number))
-        fprintf(page, " data-value=\"%.9g\"", number);
-    fputc('>', page);
-    format(page, number);
-    fputs("</dd></div>\n", page);
-}
-
-static void headline_count(FILE *page, const char *label, uint64_t count, const char *note)
-{
-    fprintf(page, "<div><dt>%s</dt><dd data-value=\"%" PRIu64 "\">", label, count);
-    html_count(page, count);
-    fprintf(page, "%s</dd></div>\n", note);
-}
-
 enum colonnade_status section_headline(FILE *page, const struct run *run,
                                        struct colonnade_error *error)
 {
@@ -93,45 +68,26 @@ enum colonnade_status section_headline(FILE *page, const struct run *run,
 
     const struct evaluation *test = &run->evaluation;
     double accuracy = run->evaluated ? test->accuracy : NAN;
-    headline_number(page, "Test accuracy", accuracy, html_percent);
-    headline_number(page, "Test loss", run->evaluated ? test->loss : NAN, html_number);
+    html_headline_number(page, "Test accuracy", accuracy, html_percent);
+    html_headline_number(page, "Test loss", run->evaluated ? test->loss : NAN, html_number);
     if (run->evaluated && test->classes > 5)
-        headline_number(page, "Test top-5", test->top5, html_percent);
-    headline_count(page, "Parameters", run->graph->parameters, "");
+        html_headline_number(page, "Test top-5", test->top5, html_percent);
+    html_headline_count(page, "Parameters", run->graph->parameters, "");
     char of[48] = "";
     if (run->settings.epochs != run->progress.epoch)
         snprintf(of, sizeof of, " <small>of %d</small>", run->settings.epochs);
-    headline_count(page, "Epochs", (uint64_t)run->progress.epoch, of);
-    headline_number(page, "Training time", run->progress.total_seconds, html_duration);
-    headline_number(page, "Median images/s", rate, html_rate);
+    html_headline_count(page, "Epochs", (uint64_t)run->progress.epoch, of);
+    html_headline_number(page, "Training time", run->progress.total_seconds, html_duration);
+    html_headline_number(page, "Median images/s", rate, html_rate);
     fputs("</dl>\n", page);
     if (!run->evaluated)
         fputs("<p class=\"note\">The test split has not been scored yet.</p>\n", page);
     return COLONNADE_OK;
 }
 
-static void fact_begin(FILE *page, const char *label)
-{
-    fprintf(page, "<div><dt>%s</dt><dd>", label);
-}
-
-static void fact_text(FILE *page, const char *label, const char *text)
-{
-    fact_begin(page, label);
-    html_text(page, text);
-    fputs("</dd></div>\n", page);
-}
-
-static void fact_count(FILE *page, const char *label, uint64_t count)
-{
-    fact_begin(page, label);
-    html_count(page, count);
-    fputs("</dd></div>\n", page);
-}
-
 static void fact_channels(FILE *page, const char *label, const float *values, int channels)
 {
-    fact_begin(page, label);
+    html_fact_begin(page, label);
     for (int i = 0; i < channels; i++)
         fprintf(page, "%s%.4g", i ? ", " : "", (double)values[i]);
     fputs("</dd></div>\n", page);
@@ -141,16 +97,16 @@ enum colonnade_status section_facts(FILE *page, const struct run *run,
                                     struct colonnade_error *error)
 {
     fputs("<dl class=\"facts\">\n", page);
-    fact_text(page, "File", run->config->path);
-    fact_begin(page, "Seed");
+    html_fact_text(page, "File", run->config->path);
+    html_fact_begin(page, "Seed");
     fprintf(page, "%" PRIu64 "</dd></div>\n", run->settings.seed); /* a name, not an amount */
     if (run->optimizer)
-        fact_text(page, "Optimizer", run->optimizer->type->name);
-    fact_count(page, "Batch", (uint64_t)run->settings.batch);
-    fact_count(page, "Steps done", (uint64_t)run->progress.step);
-    fact_count(page, "Multiply-adds an image", run->graph->macs);
+        html_fact_text(page, "Optimizer", run->optimizer->type->name);
+    html_fact_count(page, "Batch", (uint64_t)run->settings.batch);
+    html_fact_count(page, "Steps done", (uint64_t)run->progress.step);
+    html_fact_count(page, "Multiply-adds an image", run->graph->macs);
     if (run->evaluated)
-        fact_count(page, "Test images", run->evaluation.count);
+        html_fact_count(page, "Test images", run->evaluation.count);
     if (run->data.mean)
         fact_channels(page, "Mean of the pixels", run->data.mean, run->data.shape.c);
     if (run->data.std)

@@ -1,94 +1,89 @@
-/* Puts the page together: walks the template and lets each section write itself where the
- * template names it. What sections write is not looked at again, so that a class named
- * "{{title}}" is a class. Knows nothing of what sections show.
- */
+/* Puts the pages together: which section of a template is written by whom. */
 #include "engine/report/report.h"
 
+#include "engine/base/memory.h"
 #include "engine/report/assets.h"
 #include "engine/report/sections.h"
+#include "engine/report/sweep_sections.h"
+#include "engine/report/template.h"
 #include "engine/store/store.h"
 
-#include <errno.h>
 #include <stdlib.h>
-#include <string.h>
-
-struct asset {
-    const char *name, *bytes;
-    const size_t *count;
-};
-
-static const struct asset assets[] = {
-    {"style", report_style, &report_style_bytes},
-    {"script", report_script, &report_script_bytes},
-    {"chartjs", report_chartjs, &report_chartjs_bytes},
-};
 
 static const struct {
     const char *name;
     section_writer *write;
-} sections[] = {
+} run_sections[] = {
     {"title", section_title},     {"headline", section_headline},   {"curves", section_curves},
     {"epochs", section_epochs},   {"data", section_data},           {"classes", section_classes},
     {"network", section_network}, {"confusion", section_confusion}, {"filters", section_filters},
     {"facts", section_facts},     {"config", section_config},
 };
 
-static bool names(const char *name, const char *slot, size_t length)
-{
-    return strlen(name) == length && memcmp(name, slot, length) == 0;
-}
+static const struct {
+    const char *name;
+    sweep_section_writer *write;
+} sweep_sections[] = {
+    {"title", sweep_section_title},   {"headline", sweep_section_headline},
+    {"points", sweep_section_points}, {"keys", sweep_section_keys},
+    {"maps", sweep_section_maps},     {"combinations", sweep_section_combinations},
+    {"rows", sweep_section_rows},     {"troubles", sweep_section_troubles},
+    {"facts", sweep_section_facts},   {"config", sweep_section_config},
+};
 
-static enum colonnade_status write_slot(FILE *page, const char *slot, size_t length,
-                                        const struct run *run, struct colonnade_error *error)
+static enum colonnade_status unknown_section(const char *name, size_t length,
+                                             struct colonnade_error *error)
 {
-    for (size_t i = 0; i < sizeof sections / sizeof *sections; i++)
-        if (names(sections[i].name, slot, length))
-            return sections[i].write(page, run, error);
-    for (size_t i = 0; i < sizeof assets / sizeof *assets; i++)
-        if (names(assets[i].name, slot, length)) {
-            fwrite(assets[i].bytes, 1, *assets[i].count, page);
-            return COLONNADE_OK;
-        }
     return error_set(error, COLONNADE_FAILURE, "the report's template names %.*s, which is nothing",
-                     (int)length, slot);
+                     (int)length, name);
 }
 
-static enum colonnade_status write_page(FILE *page, const struct run *run,
-                                        struct colonnade_error *error)
+static enum colonnade_status write_run_section(FILE *page, const char *name, size_t length,
+                                               const void *subject, struct colonnade_error *error)
 {
-    const char *rest = report_page, *slot;
-    while ((slot = strstr(rest, "{{"))) {
-        const char *end = strstr(slot, "}}");
-        fwrite(rest, 1, (size_t)(slot - rest), page);
-        enum colonnade_status status =
-            write_slot(page, slot + 2, (size_t)(end - slot) - 2, run, error);
-        if (status != COLONNADE_OK)
-            return status;
-        rest = end + 2;
-    }
-    fputs(rest, page);
-    return COLONNADE_OK;
+    for (size_t i = 0; i < COUNT_OF(run_sections); i++)
+        if (template_names(run_sections[i].name, name, length))
+            return run_sections[i].write(page, subject, error);
+    return unknown_section(name, length, error);
+}
+
+static enum colonnade_status write_sweep_section(FILE *page, const char *name, size_t length,
+                                                 const void *subject, struct colonnade_error *error)
+{
+    for (size_t i = 0; i < COUNT_OF(sweep_sections); i++)
+        if (template_names(sweep_sections[i].name, name, length))
+            return sweep_sections[i].write(page, subject, error);
+    return unknown_section(name, length, error);
 }
 
 enum colonnade_status report_html(const struct run *run, char **html, size_t *count,
                                   struct colonnade_error *error)
 {
+    return template_fill(report_page, write_run_section, run, html, count, error);
+}
+
+enum colonnade_status report_sweep_html(const struct sweep *sweep, char **html, size_t *count,
+                                        struct colonnade_error *error)
+{
     enum colonnade_status status = COLONNADE_OK;
-    *html = NULL;
-    FILE *page = open_memstream(html, count);
-    if (!page)
-        RAISE(COLONNADE_FAILURE, "no memory for a report: %s", strerror(errno));
-    TRY(write_page(page, run, error));
+    const size_t combinations = sweep->grid.combinations;
+    struct sweep_summary *summaries = NULL;
+    TRY(memory_allocate(&summaries, combinations, sizeof *summaries, "a report", error));
+    for (size_t i = 0; i < combinations; i++)
+        summaries[i] = sweep_summarize(sweep, i);
+    const struct sweep_subject subject = {sweep, summaries};
+    TRY(template_fill(report_sweep_page, write_sweep_section, &subject, html, count, error));
 out:
-    if (page) {
-        bool failed = ferror(page);
-        if ((fclose(page) != 0 || failed) && status == COLONNADE_OK)
-            status = error_set(error, COLONNADE_FAILURE, "no memory for a report");
-        if (status != COLONNADE_OK) {
-            free(*html);
-            *html = NULL;
-        }
-    }
+    free(summaries);
+    return status;
+}
+
+/* Takes over `html`. */
+static enum colonnade_status put(const char *path, char *html, size_t count,
+                                 struct colonnade_error *error)
+{
+    enum colonnade_status status = file_replace(path, html, count, error);
+    free(html);
     return status;
 }
 
@@ -99,8 +94,19 @@ enum colonnade_status report_write(const struct run *run, const char *path,
     char *html = NULL;
     size_t count = 0;
     TRY(report_html(run, &html, &count, error));
-    TRY(file_replace(path, html, count, error));
+    TRY(put(path, html, count, error));
 out:
-    free(html);
+    return status;
+}
+
+enum colonnade_status report_sweep_write(const struct sweep *sweep, const char *path,
+                                         struct colonnade_error *error)
+{
+    enum colonnade_status status;
+    char *html = NULL;
+    size_t count = 0;
+    TRY(report_sweep_html(sweep, &html, &count, error));
+    TRY(put(path, html, count, error));
+out:
     return status;
 }

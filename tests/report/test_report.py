@@ -3,8 +3,6 @@
 REPORT_PAGES names the program that writes made-up runs' pages (pages.c), COLONNADE the program
 itself. Python's own parser reads the numbers; what needs a browser is skipped without chromium.
 """
-import html.parser
-import json
 import math
 import os
 import pathlib
@@ -13,68 +11,13 @@ import subprocess
 import pytest
 
 import browser as chromium
+from parsing import Parsed, close
 
 NAMES = ["plain", "colour", "many", "long", "hostile", "begun"]
 HOSTILE = ["<img src=x onerror=alert(1)>", "</script><script>alert(2)</script>", "{{title}}",
            "\"quoted\" & 'single'", "broken \ufffd\ufffd( bytes", "ünïcödé 漢字", "-->",
            "&amp;lt;"]
-VOID = {"meta", "link", "img", "br", "hr", "input", "col"}
 MEGABYTE = 1 << 20
-
-
-class Parsed(html.parser.HTMLParser):
-    """Tables by their box's label: rows of cells, each (text, data-value or None). `headline`:
-    label to (text, data-value). Every tag has to be closed in its order."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tables, self.headline, self.tags, self.scripts = {}, {}, [], []
-        self.label, self.cell, self.texts = None, None, []
-        self.stack = []
-        self.feed(text)
-        self.close()
-        assert self.stack == []
-
-    def handle_starttag(self, tag, attributes):
-        attributes = dict(attributes)
-        self.tags.append((tag, attributes))
-        if tag not in VOID:
-            self.stack.append(tag)
-        if tag == "div" and "scroll" in attributes.get("class", ""):
-            self.label = attributes["aria-label"]
-            assert self.label not in self.tables
-            self.tables[self.label] = []
-        elif tag == "tr":
-            self.tables[self.label].append([])
-        elif tag in ("td", "th", "dt", "dd"):
-            self.cell = ["", attributes.get("data-value")]
-
-    def handle_endtag(self, tag):
-        assert self.stack.pop() == tag, f"</{tag}> closes something else"
-        if tag in ("td", "th"):
-            self.tables[self.label][-1].append(tuple(self.cell))
-            self.cell = None
-        elif tag == "dt":
-            self.term, self.cell = self.cell[0], None
-        elif tag == "dd":
-            self.headline[self.term] = tuple(self.cell)
-            self.cell = None
-
-    def handle_data(self, data):
-        if self.stack and self.stack[-1] == "script":
-            self.scripts.append(data)
-            return
-        self.texts.append(data)
-        if self.cell:
-            self.cell[0] += data
-
-    def numbers(self, label):
-        """The table's body as {first cell: [numbers]}; nan where there is none."""
-        return {row[0][0]: [math.nan if value is None else float(value) for _, value in row[1:]]
-                for row in self.tables[label][1:]}
-
-    def data(self):
-        return json.loads(next(script for script in self.scripts if script.startswith("\n{")))
 
 
 @pytest.fixture(scope="session")
@@ -100,11 +43,6 @@ def made_confusion(classes):
             row[i] -= moved
             row[taken] += moved
     return matrix
-
-
-def close(a, b):
-    """Nine digits are written."""
-    return a == b or math.isnan(a) and math.isnan(b) or math.isclose(a, b, rel_tol=1e-8)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -221,7 +159,7 @@ def test_names_are_shown_as_they_are(pages):
     assert shown[:len(HOSTILE)] == HOSTILE
     assert [row[0][0] for row in page.tables["Confusion matrix"][1:]] == shown
     assert [cell[0] for cell in page.tables["Confusion matrix"][0][1:]] == shown
-    assert sum(tag == "script" for tag, _ in page.tags) == 4
+    assert sum(tag == "script" for tag, _ in page.tags) == 5
     assert not any(key.startswith("on") for _, attributes in page.tags for key in attributes)
     assert "path = /data/<script>alert(3)</script>" in "".join(page.texts)
 
@@ -236,16 +174,6 @@ def test_a_run_without_results_says_so(pages):
 
 
 # What follows needs a browser.
-
-@pytest.fixture(scope="session")
-def browser():
-    program = chromium.find()
-    if not program:
-        pytest.skip("chromium is not installed")
-    running = chromium.Browser(program)
-    yield running
-    running.close()
-
 
 @pytest.fixture
 def opened(pages, browser):

@@ -1,0 +1,268 @@
+/* What each swept key does: values of one key against each other over all else equal, and two keys
+ * at a time as maps of numbers whose shade follows them.
+ */
+#include "engine/report/html.h"
+#include "engine/report/sweep_sections.h"
+
+#include "engine/base/memory.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+enum { MAP_PAIRS = 10, MAP_SIDE = 40 };
+
+/* How far two keys' values are apart in the order of combinations. */
+static size_t stride_of(const struct sweep_grid *grid, size_t axis)
+{
+    size_t stride = 1;
+    for (size_t i = axis + 1; i < grid->axis_count; i++)
+        stride *= grid->axes[i].values.count;
+    return stride;
+}
+
+static size_t value_of(const struct sweep_grid *grid, size_t combination, size_t axis)
+{
+    return combination / stride_of(grid, axis) % grid->axes[axis].values.count;
+}
+
+/* One value of a key beside the key's first, over pairs of combinations that differ in nothing
+ * else and have both. */
+struct effect {
+    size_t pairs;
+    double difference, interval; /* of test accuracy; half of the 95 % interval over the pairs */
+    double time_ratio;           /* of step_ms; geometric mean */
+};
+
+static struct effect measure_effect(const struct sweep_subject *subject, size_t axis, size_t value)
+{
+    const struct sweep_grid *grid = &subject->sweep->grid;
+    const size_t stride = stride_of(grid, axis);
+    double sum = 0, squares = 0, logarithms = 0;
+    struct effect effect = {0, NAN, NAN, NAN};
+    for (size_t first = 0; first < grid->combinations; first++) {
+        if (value_of(grid, first, axis) != 0)
+            continue;
+        const struct sweep_summary *a = &subject->summaries[first];
+        const struct sweep_summary *b = &subject->summaries[first + value * stride];
+        const double difference = b->test_accuracy.mean - a->test_accuracy.mean;
+        const double logarithm = log(b->step_ms.mean / a->step_ms.mean);
+        if (isnan(difference) || isnan(logarithm))
+            continue;
+        effect.pairs++;
+        sum += difference;
+        squares += difference * difference;
+        logarithms += logarithm;
+    }
+    const double n = (double)effect.pairs;
+    if (effect.pairs) {
+        effect.difference = sum / n;
+        effect.time_ratio = exp(logarithms / n);
+    }
+    if (effect.pairs > 1)
+        effect.interval = student_t(effect.pairs - 1) *
+                          sqrt(fmax(squares - sum * sum / n, 0) / (n - 1)) / sqrt(n);
+    return effect;
+}
+
+/* A difference of shares, in percentage points. */
+static void format_points(FILE *page, double difference)
+{
+    if (isnan(difference))
+        fputs("–", page);
+    else
+        fprintf(page, "%+.2f", 100 * difference);
+}
+
+static void format_spread(FILE *page, double spread)
+{
+    if (isnan(spread))
+        fputs("–", page);
+    else
+        fprintf(page, "%.2f", 100 * spread);
+}
+
+static void format_ratio(FILE *page, double ratio)
+{
+    if (isnan(ratio))
+        fputs("–", page);
+    else
+        fprintf(page, "×%.2f", ratio);
+}
+
+static void write_effect(FILE *page, const struct sweep_subject *subject, size_t axis, size_t value)
+{
+    const struct sweep_axis *one = &subject->sweep->grid.axes[axis];
+    const struct effect effect = measure_effect(subject, axis, value);
+    fputs("<tr><th scope=\"row\">", page);
+    html_text(page, one->name);
+    fputs("</th><td class=\"setting\">", page);
+    html_text(page, one->values.items[value]);
+    fputs("</td><td class=\"setting\">", page);
+    html_text(page, one->values.items[0]);
+    fputs("</td>", page);
+    html_cell(page, effect.difference, format_points);
+    html_cell(page, effect.interval, format_spread);
+    html_cell(page, effect.time_ratio, format_ratio);
+    html_cell_count(page, effect.pairs);
+    fputs("</tr>\n", page);
+}
+
+enum colonnade_status sweep_section_keys(FILE *page, const struct sweep_subject *subject,
+                                         struct colonnade_error *error)
+{
+    const struct sweep_grid *grid = &subject->sweep->grid;
+    html_table_begin(page, "Keys", "numbers keys");
+    fputs("<thead><tr><th scope=\"col\">key</th><th scope=\"col\">value</th>"
+          "<th scope=\"col\">instead of</th><th scope=\"col\">accuracy, points</th>"
+          "<th scope=\"col\">± 95 %</th><th scope=\"col\">time a step</th>"
+          "<th scope=\"col\">pairs</th></tr></thead>\n<tbody>\n",
+          page);
+    for (size_t axis = 0; axis < grid->axis_count; axis++)
+        for (size_t value = 1; value < grid->axes[axis].values.count; value++)
+            write_effect(page, subject, axis, value);
+    fputs("</tbody>\n", page);
+    html_table_end(page);
+    fputs(
+        "<p class=\"note\">Each row compares combinations that differ in this key alone: the mean "
+        "difference of test accuracy in percentage points, half of its 95 % interval over the "
+        "pairs, and the geometric mean of the ratio of step times. Pairs of which one could not "
+        "be trained are left out.</p>\n",
+        page);
+    return COLONNADE_OK;
+}
+
+/* --- maps --- */
+
+/* A figure of combinations, averaged over all with the same values of two keys. */
+struct map {
+    const struct sweep_subject *subject;
+    size_t rows_axis, columns_axis;
+    size_t rows, columns;
+    double *cells; /* [rows, columns]; NaN where there is none */
+    double least, greatest;
+};
+
+static double accuracy_of(const struct sweep_summary *summary)
+{
+    return summary->test_accuracy.mean;
+}
+
+static double time_of(const struct sweep_summary *summary)
+{
+    return summary->step_ms.mean;
+}
+
+static void fill_map(struct map *map, double (*figure)(const struct sweep_summary *summary))
+{
+    const struct sweep_grid *grid = &map->subject->sweep->grid;
+    map->least = INFINITY;
+    map->greatest = -INFINITY;
+    for (size_t i = 0; i < map->rows * map->columns; i++) {
+        double sum = 0;
+        size_t count = 0;
+        for (size_t c = 0; c < grid->combinations; c++) {
+            const double value = figure(&map->subject->summaries[c]);
+            if (value_of(grid, c, map->rows_axis) == i / map->columns &&
+                value_of(grid, c, map->columns_axis) == i % map->columns && !isnan(value)) {
+                sum += value;
+                count++;
+            }
+        }
+        map->cells[i] = count ? sum / (double)count : NAN;
+        map->least = fmin(map->least, map->cells[i]);
+        map->greatest = fmax(map->greatest, map->cells[i]);
+    }
+}
+
+static void write_cell(FILE *page, const struct map *map, double value, html_format *format)
+{
+    const double range = map->greatest - map->least;
+    const double shade = range > 0 ? (value - map->least) / range : 0;
+    if (isnan(value)) {
+        fputs("<td class=\"none\">–</td>", page);
+        return;
+    }
+    fprintf(page, "<td class=\"%s\" style=\"--shade:%.3f\" data-value=\"%.9g\">",
+            shade > 0.55 ? "strong" : "weak", 0.08 + 0.84 * shade, value);
+    format(page, value);
+    fputs("</td>", page);
+}
+
+static void write_map(FILE *page, const struct map *map, const char *what, const char *kind,
+                      html_format *format)
+{
+    const struct sweep_grid *grid = &map->subject->sweep->grid;
+    const struct sweep_axis *rows = &grid->axes[map->rows_axis];
+    const struct sweep_axis *columns = &grid->axes[map->columns_axis];
+    char label[64];
+    snprintf(label, sizeof label, "%s %zu-%zu", what, map->rows_axis + 1, map->columns_axis + 1);
+    fprintf(page, "<figure><figcaption>%s</figcaption>\n", what);
+    html_table_begin(page, label, kind);
+    fputs("<thead><tr><td class=\"corner\">", page);
+    html_text(page, rows->name);
+    fputs(" ↓<br>", page);
+    html_text(page, columns->name);
+    fputs(" →</td>", page);
+    for (size_t i = 0; i < map->columns; i++) {
+        fputs("<th scope=\"col\">", page);
+        html_text(page, columns->values.items[i]);
+        fputs("</th>", page);
+    }
+    fputs("</tr></thead>\n<tbody>\n", page);
+    for (size_t i = 0; i < map->rows; i++) {
+        fputs("<tr><th scope=\"row\">", page);
+        html_text(page, rows->values.items[i]);
+        fputs("</th>", page);
+        for (size_t j = 0; j < map->columns; j++)
+            write_cell(page, map, map->cells[i * map->columns + j], format);
+        fputs("</tr>\n", page);
+    }
+    fputs("</tbody>\n", page);
+    html_table_end(page);
+    fputs("</figure>\n", page);
+}
+
+static enum colonnade_status write_pair(FILE *page, const struct sweep_subject *subject,
+                                        size_t rows_axis, size_t columns_axis,
+                                        struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const struct sweep_axis *axes = subject->sweep->grid.axes;
+    struct map map = {.subject = subject,
+                      .rows_axis = rows_axis,
+                      .columns_axis = columns_axis,
+                      .rows = axes[rows_axis].values.count,
+                      .columns = axes[columns_axis].values.count};
+    if (map.rows < 2 || map.columns < 2 || map.rows > MAP_SIDE || map.columns > MAP_SIDE)
+        return COLONNADE_OK;
+    TRY(memory_allocate(&map.cells, map.rows * map.columns, sizeof *map.cells, "a map", error));
+    fputs("<div class=\"pair\">\n", page);
+    fill_map(&map, accuracy_of);
+    write_map(page, &map, "Test accuracy", "map accuracy", html_percent);
+    fill_map(&map, time_of);
+    write_map(page, &map, "Step, ms", "map time", html_number);
+    fputs("</div>\n", page);
+out:
+    free(map.cells);
+    return status;
+}
+
+enum colonnade_status sweep_section_maps(FILE *page, const struct sweep_subject *subject,
+                                         struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const size_t axes = subject->sweep->grid.axis_count;
+    size_t pairs = 0;
+    for (size_t i = 0; i < axes; i++)
+        for (size_t j = i + 1; j < axes && pairs < MAP_PAIRS; j++, pairs++)
+            TRY(write_pair(page, subject, i, j, error));
+    if (pairs == 0)
+        fputs("<p class=\"note\">A map takes two swept keys.</p>\n", page);
+    else
+        fputs(
+            "<p class=\"note\">A cell is the mean over all combinations that have both values and "
+            "could be trained; the stronger its shade, the greater.</p>\n",
+            page);
+out:
+    return status;
+}

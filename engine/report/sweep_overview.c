@@ -1,0 +1,174 @@
+/* What a reader of a sweep wants first: what was swept, what came out best, and accuracy against
+ * the time of a step. The numbers for the script that draws hold no text from outside.
+ */
+#include "engine/report/html.h"
+#include "engine/report/sweep_sections.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+void sweep_write_settings(FILE *page, const struct sweep *sweep, size_t combination)
+{
+    for (size_t i = 0; i < sweep->grid.axis_count; i++) {
+        fputs(i ? ", " : "", page);
+        html_text(page, sweep->grid.axes[i].name);
+        fputs(" <b>", page);
+        html_text(page, sweep_value(&sweep->grid, combination, i));
+        fputs("</b>", page);
+    }
+}
+
+enum colonnade_status sweep_section_title(FILE *page, const struct sweep_subject *subject,
+                                          struct colonnade_error *error)
+{
+    html_file_name(page, subject->sweep->settings.output);
+    return COLONNADE_OK;
+}
+
+/* The combination with the greatest figure, times `sign`; `combinations` where none has it. */
+static size_t find_best(const struct sweep_subject *subject, size_t figure, double sign)
+{
+    const size_t combinations = subject->sweep->grid.combinations;
+    size_t best = combinations;
+    double most = -INFINITY;
+    for (size_t i = 0; i < combinations; i++) {
+        const char *summary = (const char *)&subject->summaries[i];
+        const double mean = ((const struct sweep_figure *)(const void *)(summary + figure))->mean;
+        if (!isnan(mean) && sign * mean > most) {
+            most = sign * mean;
+            best = i;
+        }
+    }
+    return best;
+}
+
+static size_t count_rows(const struct sweep *sweep, enum sweep_row_status status)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < sweep->grid.combinations * sweep->grid.seed_count; i++)
+        count += sweep->rows[i].status == status;
+    return count;
+}
+
+static void write_counts(FILE *page, const struct sweep *sweep)
+{
+    html_headline_count(page, "Combinations", sweep->grid.combinations, "");
+    html_headline_count(page, "Seeds", sweep->grid.seed_count, "");
+    html_headline_count(page, "Rows complete", count_rows(sweep, SWEEP_COMPLETE), "");
+    for (int i = 0; sweep_row_status_names[i]; i++)
+        if (i != SWEEP_COMPLETE && count_rows(sweep, (enum sweep_row_status)i)) {
+            char label[32];
+            snprintf(label, sizeof label, "Rows %s", sweep_row_status_names[i]);
+            html_headline_count(page, label, count_rows(sweep, (enum sweep_row_status)i), "");
+        }
+}
+
+static void write_best(FILE *page, const struct sweep_subject *subject, const char *what,
+                       size_t combination)
+{
+    fprintf(page, "<p class=\"note\">%s: ", what);
+    sweep_write_settings(page, subject->sweep, combination);
+    fputs(".</p>\n", page);
+}
+
+enum colonnade_status sweep_section_headline(FILE *page, const struct sweep_subject *subject,
+                                             struct colonnade_error *error)
+{
+    const struct sweep *sweep = subject->sweep;
+    const size_t combinations = sweep->grid.combinations;
+    const size_t best = find_best(subject, offsetof(struct sweep_summary, test_accuracy), 1);
+    const size_t fastest = find_best(subject, offsetof(struct sweep_summary, step_ms), -1);
+    const char *state = run_status_names[sweep->status];
+    fputs("<h1>", page);
+    html_file_name(page, sweep->settings.output);
+    fprintf(page, "</h1>\n<p class=\"subtitle\"><span class=\"status %s\">%s</span> a sweep over ",
+            state, state);
+    for (size_t i = 0; i < sweep->grid.axis_count; i++) {
+        fputs(i ? ", " : "", page);
+        html_text(page, sweep->grid.axes[i].name);
+    }
+    fputs(sweep->grid.axis_count ? "</p>\n" : "seeds alone</p>\n", page);
+    fputs("<dl class=\"headline\">\n", page);
+    html_headline_number(page, "Best test accuracy",
+                         best < combinations ? subject->summaries[best].test_accuracy.mean : NAN,
+                         html_percent);
+    html_headline_number(page, "Shortest step, ms",
+                         fastest < combinations ? subject->summaries[fastest].step_ms.mean : NAN,
+                         html_number);
+    write_counts(page, sweep);
+    fputs("</dl>\n", page);
+    if (best < combinations && sweep->grid.axis_count)
+        write_best(page, subject, "Best", best);
+    if (fastest < combinations && sweep->grid.axis_count)
+        write_best(page, subject, "Shortest step", fastest);
+    if (sweep->jobs > 1)
+        fprintf(page,
+                "<p class=\"note\">%d rows were trained at a time: times do not compare with those "
+                "of other sweeps, and among each other roughly.</p>\n",
+                sweep->jobs);
+    return COLONNADE_OK;
+}
+
+static void write_number(FILE *page, double number)
+{
+    fprintf(page, isfinite(number) ? ",%.9g" : ",null", number);
+}
+
+/* One array a combination: its index, step_ms and accuracy, half of their intervals, and whether it
+ * is on the front. */
+enum colonnade_status sweep_section_points(FILE *page, const struct sweep_subject *subject,
+                                           struct colonnade_error *error)
+{
+    const size_t combinations = subject->sweep->grid.combinations;
+    const char *separator = "";
+    fputc('[', page);
+    for (size_t i = 0; i < combinations; i++) {
+        const struct sweep_summary *summary = &subject->summaries[i];
+        if (isnan(summary->step_ms.mean) || isnan(summary->test_accuracy.mean))
+            continue;
+        fprintf(page, "%s[%zu", separator, i);
+        write_number(page, summary->step_ms.mean);
+        write_number(page, summary->test_accuracy.mean);
+        write_number(page, summary->step_ms.interval);
+        write_number(page, summary->test_accuracy.interval);
+        fprintf(page, ",%d]", sweep_is_efficient(subject->summaries, combinations, i));
+        separator = ",\n";
+    }
+    fputc(']', page);
+    return COLONNADE_OK;
+}
+
+enum colonnade_status sweep_section_facts(FILE *page, const struct sweep_subject *subject,
+                                          struct colonnade_error *error)
+{
+    const struct sweep *sweep = subject->sweep;
+    double seconds = 0;
+    for (size_t i = 0; i < sweep->grid.combinations * sweep->grid.seed_count; i++)
+        seconds += isnan(sweep->rows[i].seconds) ? 0 : sweep->rows[i].seconds;
+    fputs("<dl class=\"facts\">\n", page);
+    html_fact_text(page, "File", sweep->config->path);
+    html_fact_begin(page, "Seeds");
+    for (size_t i = 0; i < sweep->grid.seed_count; i++)
+        fprintf(page, "%s%llu", i ? ", " : "", (unsigned long long)sweep->grid.seeds[i]);
+    fputs("</dd></div>\n", page);
+    html_fact_count(page, "Epochs", (uint64_t)sweep->settings.epochs);
+    html_fact_count(page, "Batch", (uint64_t)sweep->settings.batch);
+    html_fact_count(page, "Rows at a time", (uint64_t)sweep->jobs);
+    html_fact_count(page, "Threads of a row", (uint64_t)sweep->threads);
+    html_fact_begin(page, "Time of all rows");
+    html_duration(page, seconds);
+    fputs("</dd></div>\n</dl>\n", page);
+    return COLONNADE_OK;
+}
+
+enum colonnade_status sweep_section_config(FILE *page, const struct sweep_subject *subject,
+                                           struct colonnade_error *error)
+{
+    char *text = NULL;
+    enum colonnade_status status = config_print(subject->sweep->config, &text, error);
+    if (status == COLONNADE_OK)
+        html_text(page, text);
+    free(text);
+    return status;
+}

@@ -1,0 +1,28 @@
+/* The parts of a sweep's page, each written where sweep.html names it: {{name}}. */
+#ifndef ENGINE_REPORT_SWEEP_SECTIONS_H
+#define ENGINE_REPORT_SWEEP_SECTIONS_H
+
+#include "engine/sweep/sweep.h"
+
+#include <stdio.h>
+
+struct sweep_subject {
+    const struct sweep *sweep;
+    const struct sweep_summary *summaries; /* [combinations] */
+};
+
+typedef enum colonnade_status sweep_section_writer(FILE *page, const struct sweep_subject *subject,
+                                                   struct colonnade_error *error);
+
+/* sweep_overview.c */
+sweep_section_writer sweep_section_title, sweep_section_headline, sweep_section_points;
+sweep_section_writer sweep_section_facts, sweep_section_config;
+/* sweep_maps.c */
+sweep_section_writer sweep_section_keys, sweep_section_maps;
+/* sweep_tables.c */
+sweep_section_writer sweep_section_combinations, sweep_section_rows, sweep_section_troubles;
+
+/* "conv1.stride 2, conv1.padding same" */
+void sweep_write_settings(FILE *page, const struct sweep *sweep, size_t combination);
+
+#endif

@@ -1,0 +1,317 @@
+"""The report of a sweep: its numbers are the file's, and the page in a browser.
+
+Every sweep here is trained by the program that COLONNADE names, on data of a few kilobytes.
+"""
+import math
+import os
+import subprocess
+
+import pytest
+
+import browser as chromium
+from parsing import Parsed, close
+
+h5py = pytest.importorskip("h5py")
+numpy = pytest.importorskip("numpy")
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+NETWORK = """
+[train]
+epochs = 2
+batch = 8
+lr = 0.05
+[conv]
+type = conv
+filters = 4
+kernel = 3
+activation = relu
+[pool]
+type = maxpool
+kernel = 2
+[fc]
+type = dense
+units = classes
+"""
+SYNTHETIC = "[data]\nsource = synthetic\nshape = 1x8x8\nclasses = 4\ncount = 64\n"
+
+SWEEPS = {
+    # Failed and invalid rows beside good ones.
+    "plain": SYNTHETIC + NETWORK + "[sweep]\nconv.stride = 1, 2\nconv.padding = valid, same\n"
+             "pool.kernel = 2, 4\ntrain.lr = 0.05, 1e30\nseeds = 1, 2, 3\n",
+    "hostile": "[data]\nsource = hdf5\npath = plain.h5\n" + NETWORK +
+               f"[sweep]\ndata.path = plain.data, \"{HOSTILE}\"\nconv.kernel = 3, 20\n",
+    "alone": SYNTHETIC + NETWORK + "[sweep]\nseeds = 1, 2\n",
+    "large": SYNTHETIC.replace("64", "8") + NETWORK + "[sweep]\ntrain.momentum = " +
+             ", ".join(f"0.0{i}" for i in range(1, 10)) + ", 0.5\ntrain.lr = " +
+             ", ".join(f"0.0{i}" for i in range(1, 10)) + ", 0.1\nseeds = 1, 2\n",
+}
+
+
+@pytest.fixture(scope="session")
+def swept(tmp_path_factory):
+    """Makes the sweep of a name and its page, once; a function from names to paths."""
+    program = os.environ.get("COLONNADE", "")
+    if not os.path.exists(program):
+        pytest.skip("COLONNADE names no program")
+    folder, made = tmp_path_factory.mktemp("sweeps"), {}
+    images = numpy.random.default_rng(1).integers(0, 256, (32, 8, 8), dtype=numpy.uint8)
+    for path in "plain.data", HOSTILE:
+        with h5py.File(folder / path, "w") as file:
+            for part in "train", "test":
+                file[f"{part}/images"], file[f"{part}/labels"] = images, numpy.arange(32) % 4
+
+    def make(name):
+        if name not in made:
+            (folder / f"{name}.ini").write_text(SWEEPS[name])
+            output = f"<b>{name}.h5" if name == "hostile" else f"{name}.h5"
+            for arguments in (["sweep", f"{name}.ini", "--out", output, "--quiet"],
+                              ["report", output, "-o", f"{name}.html"]):
+                subprocess.run([program, *arguments], check=True, cwd=folder,
+                               stdout=subprocess.DEVNULL)
+            made[name] = folder / output, folder / f"{name}.html"
+        return made[name]
+
+    return make
+
+
+@pytest.fixture
+def opened(swept, browser):
+    tabs = []
+
+    def open_page(name, **options):
+        tabs.append(chromium.Page(browser, swept(name)[1], **options))
+        return tabs[-1]
+
+    yield open_page
+    for tab in tabs:
+        tab.close()
+
+
+def parsed(swept, name):
+    return Parsed(swept(name)[1].read_text(encoding="utf-8"))
+
+
+def rows(swept, name):
+    """The file's rows as dictionaries."""
+    with h5py.File(swept(name)[0]) as file:
+        columns = {key: [value.decode() if isinstance(value, bytes) else value
+                         for value in data[()]] for key, data in file["combinations"].items()}
+    return [dict(zip(columns, values)) for values in zip(*columns.values())]
+
+
+def table(page, label):
+    """Rows of a table as {heading: (text, data-value)}; a heading that comes again has a ' after."""
+    heading, *body = page.tables[label]
+    names = []
+    for text, _ in heading:
+        names.append(text + "'" * sum(name.rstrip("'") == text for name in names))
+    return [dict(zip(names, row)) for row in body]
+
+
+def number(cell):
+    return math.nan if cell[1] is None else float(cell[1])
+
+
+AXES = ["conv.stride", "conv.padding", "pool.kernel", "train.lr"]
+
+
+def by_settings(swept):
+    grouped = {}
+    for row in rows(swept, "plain"):
+        grouped.setdefault(tuple(row[axis] for axis in AXES), []).append(row)
+    return grouped
+
+
+def test_rows_are_the_files(swept):
+    shown = table(parsed(swept, "plain"), "Rows")
+    complete = [row for row in rows(swept, "plain") if row["status"] == "complete"]
+    assert len(shown) == len(complete) > 0
+    for row, expected in zip(shown, complete):
+        assert [row[axis][0] for axis in AXES] == [expected[axis] for axis in AXES]
+        assert row["seed"][0] == str(expected["seed"])
+        for heading, column in [("test accuracy", "test_accuracy"), ("test loss", "test_loss"),
+                                ("train loss", "train_loss"), ("images/s", "images_per_second"),
+                                ("step ms", "step_ms"), ("seconds", "seconds")]:
+            assert close(number(row[heading]), float(expected[column])), heading
+
+
+def test_combinations_are_the_files_over_seeds(swept):
+    shown, grouped = table(parsed(swept, "plain"), "Combinations"), by_settings(swept)
+    assert [tuple(row[axis][0] for axis in AXES) for row in shown] == list(grouped)
+    points = []
+    for row, seeds in zip(shown, grouped.values()):
+        good = [seed for seed in seeds if seed["status"] == "complete"]
+        accuracy = numpy.array([seed["test_accuracy"] for seed in good])
+        time = numpy.array([seed["step_ms"] for seed in good])
+        points.append((accuracy.mean(), time.mean()) if good else None)
+        if good:
+            # Student's t of two degrees of freedom, 97.5 %: 4.30265; nine digits are shown.
+            assert close(number(row["accuracy"]), accuracy.mean())
+            assert math.isclose(number(row["sd"]), accuracy.std(ddof=1), rel_tol=1e-7)
+            assert math.isclose(number(row["± 95 %"]), 4.3026527297 * accuracy.std(ddof=1) /
+                                math.sqrt(3), rel_tol=1e-7)
+            assert close(number(row["step ms"]), time.mean())
+        else:
+            assert math.isnan(number(row["accuracy"])) and row["accuracy"][0] == "–"
+        assert number(row["parameters"]) == seeds[0]["parameters"]
+        assert number(row["multiply-adds"]) == seeds[0]["macs"]
+        assert number(row["bytes"]) == seeds[0]["activation_bytes"]
+        assert row["last map"][0] == (seeds[0]["output_shape"].replace("x", "×") or "–")
+    for row, point in zip(shown, points):
+        beaten = point is None or any(
+            other and other[0] >= point[0] and other[1] <= point[1] and other != point
+            for other in points)
+        assert number(row["front"]) == (not beaten)
+
+
+def test_keys_are_compared_over_pairs_that_differ_in_nothing_else(swept):
+    grouped = {settings: numpy.mean([seed["test_accuracy"] for seed in seeds])
+               for settings, seeds in by_settings(swept).items()
+               if all(seed["status"] == "complete" for seed in seeds)}
+    shown = {row["key"][0]: row for row in table(parsed(swept, "plain"), "Keys")}
+    assert list(shown) == AXES
+    for i, axis in enumerate(AXES):
+        value, first = shown[axis]["value"][0], shown[axis]["instead of"][0]
+        differences = [grouped[settings] - grouped[settings[:i] + (first,) + settings[i + 1:]]
+                       for settings in grouped if settings[i] == value
+                       and settings[:i] + (first,) + settings[i + 1:] in grouped]
+        assert number(shown[axis]["pairs"]) == len(differences)
+        if differences:
+            assert math.isclose(number(shown[axis]["accuracy, points"]), numpy.mean(differences),
+                                abs_tol=1e-9)
+
+
+def test_maps_are_means_over_the_other_keys(swept):
+    page = parsed(swept, "plain")
+    accuracy = {}
+    for settings, seeds in by_settings(swept).items():
+        good = [seed["test_accuracy"] for seed in seeds if seed["status"] == "complete"]
+        if good:
+            accuracy.setdefault((settings[0], settings[1]), []).append(numpy.mean(good))
+    heading, *body = page.tables["Test accuracy 1-2"]
+    for row in body:
+        for column, cell in zip(heading[1:], row[1:]):
+            assert close(number(cell), numpy.mean(accuracy[row[0][0], column[0]]))
+    assert len([label for label in page.tables if label.startswith("Step, ms")]) == 6
+
+
+def test_what_was_not_trained_stands_there_with_its_reason(swept):
+    shown = table(parsed(swept, "plain"), "Not trained")
+    expected = [row for row in rows(swept, "plain") if row["status"] == "failed" or
+                row["status"] == "invalid" and row["seed"] == 1]
+    assert {row["status"] for row in expected} == {"failed", "invalid"}
+    assert [(row["status"][0], row["reason"][0]) for row in shown] == \
+        [(row["status"], row["reason"]) for row in expected]
+
+
+def test_texts_of_the_config_are_shown_as_they_are(swept, opened):
+    page = parsed(swept, "hostile")
+    assert table(page, "Rows")[1]["data.path"][0] == HOSTILE
+    assert [cell[0] for cell in page.tables["Test accuracy 1-2"][2]][0] == HOSTILE
+    assert not any(tag == "img" or tag == "b" and attributes for tag, attributes in page.tags)
+    assert not any(key.startswith("on") for _, attributes in page.tags for key in attributes)
+    assert "<b>hostile" in "".join(page.texts)
+    shown = opened("hostile")
+    assert shown.problems == []
+    assert shown.evaluate("document.images.length") == 0
+
+
+def test_a_sweep_of_seeds_alone_has_a_page(swept, opened):
+    page = parsed(swept, "alone")
+    assert len(table(page, "Rows")) == 2 and "A map takes two swept keys." in "".join(page.texts)
+    assert opened("alone").problems == []
+
+
+def test_a_small_sweep_is_a_small_page(swept):
+    text = swept("plain")[1].read_text(encoding="utf-8")
+    assert len(text.encode()) < 3 << 20
+    assert "http://" not in text.split("</style>")[0] and "src=" not in text.split("<script>")[0]
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize("name", list(SWEEPS))
+def test_it_opens_without_a_word_and_fits_the_screen(opened, name, width, dark):
+    page = opened(name, width=width, dark=dark)
+    assert page.problems == []
+    assert sum(url.startswith("file:") for url in page.requests) == 1
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    levels = [int(level) for level in background[4:-1].split(",")]
+    assert max(levels) < 64 if dark else min(levels) > 192
+
+
+# Pixels of the chart that are blue, as the front is, and orange, as the others are.
+INK = """(() => {
+    const canvas = document.querySelector('canvas');
+    const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+    const count = [0, 0];
+    for (let i = 0; i < pixels.length; i += 4) {
+        count[0] += pixels[i + 2] > pixels[i] + 60 && pixels[i + 3] > 128;
+        count[1] += pixels[i] > pixels[i + 2] + 60 && pixels[i + 3] > 128;
+    }
+    return count;
+})()"""
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_chart_has_a_point_for_every_combination(opened, dark):
+    front, others = opened("large", dark=dark).evaluate(INK)
+    # A point is a disc of radius 4: some 50 pixels, more where few lie on each other.
+    assert front > 40 and others > 200, (front, others)
+
+
+def test_charts_follow_a_change_of_the_colour_scheme(opened):
+    page = opened("plain")
+    page.call("Emulation.setEmulatedMedia",
+              features=[{"name": "prefers-color-scheme", "value": "dark"}])
+    page.evaluate("new Promise((done) => setTimeout(done, 200))")
+    assert page.evaluate(INK)[0] > 40 and page.problems == []
+
+
+def test_pointing_at_a_point_shows_its_settings(opened):
+    page = opened("plain")
+    place = page.evaluate(
+        "(() => { const chart = Chart.getChart(document.querySelector('canvas'));"
+        "chart.canvas.scrollIntoView();"
+        "const point = chart.data.datasets[0].data[0];"
+        "const box = chart.canvas.getBoundingClientRect();"
+        "return [box.x + chart.scales.x.getPixelForValue(point.x),"
+        "box.y + chart.scales.y.getPixelForValue(point.y), point.index]; })()")
+    page.call("Input.dispatchMouseEvent", type="mouseMoved", x=place[0], y=place[1])
+    page.evaluate("new Promise((done) => setTimeout(done, 200))")
+    title = page.evaluate("Chart.getChart(document.querySelector('canvas')).tooltip.title")
+    row = page.evaluate("Array.from(document.querySelectorAll('.combinations tbody tr')"
+                        f"[{place[2]}].querySelectorAll('.setting'), (cell) => cell.textContent)")
+    assert title[:4] == [f"{axis} {value}" for axis, value in zip(AXES, row)]
+
+
+def test_two_hundred_rows_open_in_under_two_seconds(opened):
+    page = opened("large")
+    assert page.evaluate("document.querySelectorAll('.rows tbody tr').length") == 200
+    assert page.seconds < 2
+
+
+def test_headings_sort_by_keyboard(opened):
+    page = opened("large")
+    column = "Array.from(document.querySelectorAll('.combinations tbody tr'), row => " \
+             "Number(row.cells[3].dataset.value))"
+    button = "document.querySelectorAll('.combinations th button')[3]"
+    before = page.evaluate(column)
+    page.evaluate(f"{button}.focus()")
+    for expected, direction in [(sorted(before, reverse=True), "descending"),
+                                (sorted(before), "ascending")]:
+        page.press(" ", 32)
+        assert page.evaluate(column) == expected
+        assert page.evaluate(f"{button}.closest('th').getAttribute('aria-sort')") == direction
+    assert before not in (sorted(before), sorted(before, reverse=True))
+
+
+def test_without_scripts_the_numbers_stand(opened):
+    page = opened("plain", script=False)
+    page.call("Emulation.setScriptExecutionDisabled", value=False)  # for the questions alone
+    assert "chart needs JavaScript" in page.evaluate("document.body.innerText")
+    assert page.evaluate("document.querySelectorAll('button').length") == 0
+    assert page.evaluate("document.querySelector('.charts').offsetHeight") == 0
+    assert page.evaluate("document.querySelectorAll('.combinations tbody tr').length") == 16
+    assert page.evaluate("document.querySelectorAll('.map td[data-value]').length") > 12
