@@ -219,6 +219,7 @@ static enum colonnade_status fill_run(struct place file, struct run *run,
         TRY(read_evaluation(file, &run->evaluation, error));
         run->evaluated = true;
     }
+    TRY(read_samples(file, &run->samples, &run->data, error));
     if (place_has(file, "golden"))
         TRY(read_golden(file, &run->golden, &run->data, error));
 out:

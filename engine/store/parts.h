@@ -104,6 +104,12 @@ enum colonnade_status write_evaluation(struct place file, const struct evaluatio
 enum colonnade_status read_evaluation(struct place file, struct evaluation *evaluation,
                                       struct colonnade_error *error);
 
+/* /data/samples and /data/sample_labels, of `data`'s shape and classes. */
+enum colonnade_status write_samples(struct place file, const struct samples *samples,
+                                    const struct data_facts *data, struct colonnade_error *error);
+enum colonnade_status read_samples(struct place file, struct samples *samples,
+                                   const struct data_facts *data, struct colonnade_error *error);
+
 /* /golden, of `data`'s shape and classes. */
 enum colonnade_status write_golden(struct place file, const struct golden *golden,
                                    const struct data_facts *data, struct colonnade_error *error);

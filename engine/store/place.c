@@ -90,6 +90,8 @@ static hid_t disk_type(enum value_type type)
     case VALUE_LONG:
     case VALUE_INT64:
         return H5T_STD_I64LE;
+    case VALUE_UINT8:
+        return H5T_STD_U8LE;
     case VALUE_UINT32:
         return H5T_STD_U32LE;
     case VALUE_SIZE:
@@ -114,6 +116,8 @@ static hid_t memory_type(enum value_type type)
         return sizeof(size_t) == sizeof(long) ? H5T_NATIVE_ULONG : H5T_NATIVE_UINT;
     case VALUE_INT64:
         return H5T_NATIVE_INT64;
+    case VALUE_UINT8:
+        return H5T_NATIVE_UINT8;
     case VALUE_UINT32:
         return H5T_NATIVE_UINT32;
     case VALUE_UINT64:

@@ -37,6 +37,7 @@ enum value_type {
     VALUE_LONG,   /* long: 64 */
     VALUE_SIZE,   /* size_t: 64, no sign */
     VALUE_INT64,  /* int64_t */
+    VALUE_UINT8,  /* uint8_t */
     VALUE_UINT32, /* uint32_t */
     VALUE_UINT64, /* uint64_t */
     VALUE_FLOAT,  /* float: 32 */

@@ -335,3 +335,65 @@ out:
     place_close(group.id);
     return status;
 }
+
+static struct array images_array(hsize_t n, struct shape shape)
+{
+    return (struct array){.type = VALUE_UINT8,
+                          .rank = 4,
+                          .dims = {n, (hsize_t)shape.h, (hsize_t)shape.w, (hsize_t)shape.c},
+                          .labels = {"n", "h", "w", "c"}};
+}
+
+static struct array labels_array(hsize_t n)
+{
+    return (struct array){.type = VALUE_INT, .rank = 1, .dims = {n}, .labels = {"n"}};
+}
+
+enum colonnade_status write_samples(struct place file, const struct samples *samples,
+                                    const struct data_facts *data, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const struct array images = images_array((hsize_t)samples->n, data->shape);
+    const struct array labels = labels_array((hsize_t)samples->n);
+    struct place group = {.id = H5I_INVALID_HID};
+    TRY(place_open(file, "data", &group, error));
+    TRY(place_write_array(group, "samples", &images, samples->images, error));
+    TRY(place_write_array(group, "sample_labels", &labels, samples->labels, error));
+out:
+    place_close(group.id);
+    return status;
+}
+
+static enum colonnade_status check_labels(struct place group, const int32_t *labels, size_t n,
+                                          int classes, struct colonnade_error *error)
+{
+    for (size_t i = 0; i < n; i++)
+        if (labels[i] < 0 || labels[i] >= classes)
+            return place_error(group, "sample_labels", error, "%d is none of %d classes", labels[i],
+                               classes);
+    return COLONNADE_OK;
+}
+
+enum colonnade_status read_samples(struct place file, struct samples *samples,
+                                   const struct data_facts *data, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct place group = {.id = H5I_INVALID_HID};
+    hsize_t n;
+    TRY(place_open(file, "data", &group, error));
+    if (!place_has(group, "samples"))
+        goto out;
+    TRY(place_read_length(group, "samples", 4, &n, error));
+    const struct array images = images_array(n, data->shape);
+    const struct array labels = labels_array(n);
+    TRY(place_check_array(group, "samples", &images, error));
+    TRY(memory_allocate(&samples->images, (size_t)n, shape_size(data->shape), "samples", error));
+    TRY(memory_allocate(&samples->labels, (size_t)n, sizeof *samples->labels, "samples", error));
+    TRY(place_read_array(group, "samples", &images, samples->images, error));
+    TRY(place_read_array(group, "sample_labels", &labels, samples->labels, error));
+    TRY(check_labels(group, samples->labels, (size_t)n, data->classes, error));
+    samples->n = (int)n;
+out:
+    place_close(group.id);
+    return status;
+}

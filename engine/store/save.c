@@ -4,6 +4,7 @@
 #include "engine/base/memory.h"
 #include "engine/store/parts.h"
 #include "engine/store/store.h"
+#include "engine/train/samples.h"
 
 #ifdef WITH_OPENBLAS
 #include <cblas.h>
@@ -141,6 +142,8 @@ static enum colonnade_status write_run(struct place file, const struct run *run,
     TRY(write_data(file, &run->data, error));
     if (run->evaluated)
         TRY(write_evaluation(file, &run->evaluation, error));
+    if (run->samples.n > 0)
+        TRY(write_samples(file, &run->samples, &run->data, error));
     if (run->golden.n > 0)
         TRY(write_golden(file, &run->golden, &run->data, error));
 out:
@@ -217,7 +220,9 @@ size_t run_save_bytes(const struct graph *graph, const struct settings *settings
     for (int i = 0; i < OPTIMIZER_STATES; i++)
         if (optimizer->states[i])
             floats = size_add(floats, graph->updated_length);
-    size_t image = size_multiply(sizeof(float), floats);
+    const struct shape shape = graph->nodes[0].out;
+    size_t image = size_add(size_multiply(sizeof(float), floats),
+                            samples_count(shape, (size_t)settings->batch) * shape_size(shape));
     /* The image as HDF5 holds it, the copy of it that is written, and half of it again: what of a
      * parameter is converted at a time, and what the allocator keeps; measured. */
     return size_add(size_add(size_multiply(2, image), image / 2), IMAGE_INCREMENT);

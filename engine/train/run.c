@@ -82,6 +82,7 @@ void run_destroy(struct run *run)
         return;
     free(run->golden.input);
     free(run->golden.logits);
+    samples_finish(&run->samples);
     evaluation_finish(&run->evaluation);
     free(run->metrics.epochs);
     free(run->metrics.steps);

@@ -67,6 +67,14 @@ struct golden {
     float *logits; /* [n, classes] */
 };
 
+/* Training images as the network saw them at first, altered as [augment] says. Under mixup an
+ * image has the first of its two labels. */
+struct samples {
+    int n;
+    uint8_t *images; /* [n, h, w, c] */
+    int32_t *labels; /* [n] */
+};
+
 struct run {
     struct config *config; /* as run, overrides applied */
     struct settings settings;
@@ -80,6 +88,7 @@ struct run {
     struct progress progress;
     double data_wait_seconds; /* of training steps since the program began; not kept */
     struct metrics metrics;
+    struct samples samples; /* n = 0: none */
     bool evaluated;
     struct evaluation evaluation; /* of the test split */
     struct golden golden;         /* n = 0: none yet */
@@ -104,6 +113,7 @@ size_t run_model_count(const struct settings *settings);
 enum colonnade_status data_facts_copy(struct data_facts *to, const struct data_facts *from,
                                       struct colonnade_error *error);
 void data_facts_finish(struct data_facts *facts);
+void samples_finish(struct samples *samples);
 void evaluation_finish(struct evaluation *evaluation);
 enum colonnade_status evaluation_init(struct evaluation *evaluation, int classes,
                                       struct colonnade_error *error);

@@ -7,6 +7,7 @@
 #include "engine/base/memory.h"
 #include "engine/plan/plan.h"
 #include "engine/train/evaluate.h"
+#include "engine/train/samples.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -51,6 +52,21 @@ static bool at_step_limit(const struct run *run)
     return run->settings.max_steps && (uint64_t)run->progress.step >= run->settings.max_steps;
 }
 
+/* Of the first mini-batch that a new run will train on. */
+static enum colonnade_status keep_samples(struct trainer *trainer, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct run *run = trainer->run;
+    const struct batch *batch;
+    if (run->progress.step > 0)
+        goto out;
+    sampler_begin(trainer->sampler, 1);
+    TRY(sampler_batch(trainer->sampler, 0, &batch, error));
+    TRY(samples_take(&run->samples, run, batch, error));
+out:
+    return status;
+}
+
 static enum colonnade_status trainer_init(struct trainer *trainer, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
@@ -65,6 +81,7 @@ static enum colonnade_status trainer_init(struct trainer *trainer, struct colonn
               "the run stands after mini-batch %zu of an epoch, and the data make only %zu: they "
               "are not what it was trained on",
               run->progress.batch, trainer->batches);
+    TRY(keep_samples(trainer, error));
     TRY(memory_allocate(&trainer->gradients, run->graph->parameter_length,
                         sizeof *trainer->gradients, "gradients", error));
     TRY(plan_create(&trainer->plan, run->graph, PLAN_TRAINING, settings->batch, trainer->threads,

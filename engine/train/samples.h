@@ -1,0 +1,15 @@
+/* A few training images as the network sees them. */
+#ifndef ENGINE_TRAIN_SAMPLES_H
+#define ENGINE_TRAIN_SAMPLES_H
+
+#include "engine/data/dataset.h"
+#include "engine/train/run.h"
+
+/* How many of `most` images of a shape are kept: at most 32, and two megabytes. */
+size_t samples_count(struct shape shape, size_t most);
+
+/* The first images of a training mini-batch, in place of those before. */
+enum colonnade_status samples_take(struct samples *samples, const struct run *run,
+                                   const struct batch *batch, struct colonnade_error *error);
+
+#endif
