@@ -64,9 +64,8 @@ static void write_inputs(FILE *page, const struct graph *graph, const struct nod
 {
     fputs("<td class=\"text\">", page);
     for (int i = 0; i < node->input_count; i++) {
-        const struct node *source = &graph->nodes[node->inputs[i]];
         fputs(i ? ", " : "", page);
-        html_text(page, graph->nodes[source->owner].name);
+        html_text(page, graph->nodes[node->written[i]].name);
     }
     fputs("</td>", page);
 }

@@ -16,5 +16,6 @@ section_writer section_curves, section_epochs, section_data;                   /
 section_writer section_classes, section_confusion;                             /* classes.c */
 section_writer section_network;                                                /* network.c */
 section_writer section_filters;                                                /* filters.c */
+section_writer section_samples;                                                /* samples.c */
 
 #endif

@@ -203,12 +203,28 @@ static void make_evaluation(struct run *run, const struct made *made)
     run->evaluated = true;
 }
 
+/* Of those that have been trained: no two images alike. */
+static void make_samples(struct run *run, const struct made *made)
+{
+    enum { SAMPLES = 12 };
+    const size_t size = shape_size(made->shape);
+    run->samples.n = SAMPLES;
+    run->samples.images = zeroed(SAMPLES, size);
+    run->samples.labels = zeroed(SAMPLES, sizeof *run->samples.labels);
+    for (size_t i = 0; i < SAMPLES * size; i++)
+        run->samples.images[i] = (uint8_t)(i * 5 + i / size * 50);
+    for (int i = 0; i < SAMPLES; i++)
+        run->samples.labels[i] = i % made->classes;
+}
+
 struct run *made_create(const struct made *made)
 {
     struct run *run = zeroed(1, sizeof *run);
     make_graph(run, made);
     make_facts(run, made);
     make_metrics(run, made);
+    if (made->steps > 0)
+        make_samples(run, made);
     if (made->evaluated)
         make_evaluation(run, made);
     run->status = made->evaluated ? RUN_COMPLETE : RUN_TRAINING;
@@ -223,6 +239,7 @@ void made_destroy(struct run *run)
     free(run->data.source);
     free(run->data.mean);
     free(run->data.std);
+    samples_finish(&run->samples);
     free(run->metrics.epochs);
     free(run->metrics.steps);
     free(run->evaluation.confusion);

@@ -146,14 +146,20 @@ static char *page_of(struct run *run)
     return html;
 }
 
-/* The picture of filter `index`, [kh, width, 4]. */
-static void read_filter(const char *html, int index, int width, int height, unsigned char *pixels)
+/* The picture that is called so, [height, width, 4]. */
+static void read_named(const char *html, const char *what, int index, int width, int height,
+                       unsigned char *pixels)
 {
     char alt[64];
-    snprintf(alt, sizeof alt, "alt=\"filter %d\"", index);
+    snprintf(alt, sizeof alt, "alt=\"%s %d\"", what, index);
     const char *image = strstr(html, alt);
     cr_assert_not_null(image);
     read_picture(strstr(image, "data:"), (uint32_t)width, (uint32_t)height, pixels);
+}
+
+static void read_filter(const char *html, int index, int width, int height, unsigned char *pixels)
+{
+    read_named(html, "filter", index, width, height, pixels);
 }
 
 /* Pixels are within half a level, and the rounding of one float division, of their formula. */
@@ -195,6 +201,31 @@ Test(report, filters_are_pictures_of_the_weights)
     assert_filters("plain", "conv1", 1);
     assert_filters("colour", "stem", 1);
     assert_filters("many", "conv", 4);
+}
+
+static void assert_samples(const char *name)
+{
+    struct run *run = made_create(made_find(name));
+    const struct shape shape = run->data.shape;
+    char *html = page_of(run);
+    cr_assert_gt(run->samples.n, 0);
+    for (int i = 0; i < run->samples.n; i++) {
+        const uint8_t *image = run->samples.images + (size_t)i * shape_size(shape);
+        unsigned char pixels[65536];
+        read_named(html, "sample", i, shape.w, shape.h, pixels);
+        for (int j = 0; j < 3 * shape_pixels(shape); j++) {
+            const int pixel = j / 3, channel = shape.c == 3 ? j % 3 : 0;
+            cr_assert_eq(pixels[4 * pixel + j % 3], image[pixel * shape.c + channel]);
+        }
+    }
+    free(html);
+    made_destroy(run);
+}
+
+Test(report, samples_are_the_images_that_the_run_holds)
+{
+    assert_samples("plain");
+    assert_samples("colour");
 }
 
 Test(report, weights_that_are_zero_or_not_finite_do_not_break_the_filters)

@@ -188,6 +188,19 @@ static void add_golden(struct golden *golden)
     golden->n = GOLDEN;
 }
 
+static void add_samples(struct samples *samples)
+{
+    struct colonnade_error error = {COLONNADE_OK, ""};
+    const size_t bytes = GOLDEN * CHANNELS * HEIGHT * WIDTH;
+    succeed(memory_allocate(&samples->images, bytes, 1, "images", &error), &error);
+    succeed(memory_allocate(&samples->labels, GOLDEN, sizeof(int32_t), "labels", &error), &error);
+    for (size_t i = 0; i < bytes; i++)
+        samples->images[i] = (uint8_t)(i * 7);
+    for (int i = 0; i < GOLDEN; i++)
+        samples->labels[i] = (i + 1) % CLASSES;
+    samples->n = GOLDEN;
+}
+
 static struct run *make_run(void)
 {
     struct run *run = make_untrained_run();
@@ -202,6 +215,7 @@ static struct run *make_run(void)
     run->progress = (struct progress){4242424242L, 7, 13, 0.1 + 0.2, 99, 416, 1.75, 86400.125};
     add_records(&run->metrics);
     add_evaluation(run);
+    add_samples(&run->samples);
     add_golden(&run->golden);
     return run;
 }
@@ -325,6 +339,13 @@ static void assert_runs(const struct run *got, const struct run *want)
     cr_assert_eq(got->evaluated, want->evaluated);
     if (want->evaluated)
         assert_evaluation(&got->evaluation, &want->evaluation);
+    cr_assert_eq(got->samples.n, want->samples.n);
+    if (want->samples.n) {
+        const size_t n = (size_t)want->samples.n;
+        assert_bytes("samples", got->samples.images, want->samples.images,
+                     n * shape_size(want->data.shape));
+        assert_bytes("labels", got->samples.labels, want->samples.labels, n * sizeof(int32_t));
+    }
     cr_assert_eq(got->golden.n, want->golden.n);
     if (want->golden.n) {
         assert_bytes("golden input", got->golden.input, want->golden.input,
@@ -552,8 +573,8 @@ static void delete_part(const char *path, const char *name)
 static bool is_optional(const char *name)
 {
     static const char *const optional[] = {
-        "/@colonnade_version", "/@seed",      "/@machine", "/@blas", "/@blas_kernel",
-        "/optimizer@random",   "/evaluation", "/golden"};
+        "/@colonnade_version", "/@seed",      "/@machine", "/@blas",       "/@blas_kernel",
+        "/optimizer@random",   "/evaluation", "/golden",   "/data/samples"};
     for (size_t i = 0; i < sizeof optional / sizeof *optional; i++)
         if (strcmp(name, optional[i]) == 0)
             return true;
@@ -617,6 +638,9 @@ Test(store, a_shape_that_does_not_fit_is_named_with_the_one_that_would)
     save(run, path);
     replace_dataset(path, "/state_dict/fc1.bias", 2, (hsize_t[]){3, 1}, H5T_IEEE_F32LE);
     refuse(path, "/state_dict/fc1.bias: shape is [3, 1] instead of [3]");
+    save(run, path);
+    replace_dataset(path, "/data/samples", 4, (hsize_t[]){2, 6, 5, 3}, H5T_STD_U8LE);
+    refuse(path, "/data/samples: shape is [2, 6, 5, 3] instead of [2, 6, 5, 2]");
     save(run, path);
     replace_dataset(path, "/golden/input", 4, (hsize_t[]){2, 2, 5, 6}, H5T_IEEE_F32LE);
     refuse(path, "/golden/input: shape is [2, 2, 5, 6] instead of [2, 2, 6, 5]");
