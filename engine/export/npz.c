@@ -24,8 +24,8 @@ enum {
     END_BYTES = 22,
 };
 
-static const uint64_t archive_most = 0xfffffffe; /* larger ones are another format, zip64 */
-static const char local_magic[] = "PK\3\4";
+static const uint64_t archive_most = 0xfffffffe;   /* larger ones are another format, zip64 */
+static const uint32_t local_magic = 0x04034b50;    /* "PK\3\4" */
 static const char classes_name[] = "data/classes"; /* of the first array: npz_recognizes() */
 
 struct archive_entry {
@@ -102,8 +102,7 @@ static enum colonnade_status add_entry(struct archive *archive, const char *name
     TRY(memory_allocate(&entry->name, strlen(name) + sizeof ".npy", 1, "a name", error));
     sprintf(entry->name, "%s.npy", name);
     archive->count++;
-    memcpy(local, local_magic, 4);
-    put_entry(local + 4, entry);
+    put_entry(put(local, 4, local_magic), entry);
     write_bytes(archive, local, sizeof local);
     write_bytes(archive, entry->name, strlen(entry->name));
     write_bytes(archive, header, header_bytes);
@@ -235,6 +234,6 @@ out:
 
 bool npz_recognizes(const char *path)
 {
-    return file_holds(path, 0, local_magic, 4) &&
+    return file_holds(path, 0, "PK\3\4", 4) &&
            file_holds(path, LOCAL_BYTES, classes_name, strlen(classes_name));
 }
