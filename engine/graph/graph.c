@@ -6,6 +6,7 @@
 #include "engine/base/random.h"
 #include "engine/nodes/augment.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -71,6 +72,40 @@ static enum colonnade_status find_type(const struct config *config, const struct
                         near ? "'? " : "", list);
 }
 
+/* An activation that is a node type of its own: [NODE_TYPE], as if the user had written it below
+ * the node. */
+static enum colonnade_status draft_activation(struct draft *draft, int owner, const char *name,
+                                              struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const struct node_type *type = node_type_find(name);
+    const struct section *section = draft->sections[owner];
+    struct node *node = draft_add(draft, type, -1);
+    const int index = draft->count - 1;
+    draft->sections[index] = section;
+    node->line = section->line;
+    node->follows = true;
+    node->inputs[0] = draft->output_of[owner];
+    node->written[0] = owner;
+    node->input_count = 1;
+    if (asprintf(&node->name, "%s_%s", section->name, name) < 0) {
+        node->name = NULL;
+        RAISE(COLONNADE_FAILURE, "no memory for a node's name");
+    }
+    for (size_t i = 0; i < draft->config->count; i++)
+        if (strcmp(draft->config->sections[i].name, node->name) == 0)
+            TRY(config_error(draft->config, section, "activation", error,
+                             "[%s] activation = %s makes a node %s, and there is another of that "
+                             "name",
+                             section->name, name, node->name));
+    draft->output_of[owner] = index;
+    TRY(memory_allocate(&node->settings, 1, type->settings_size, "settings", error));
+    TRY(config_read(draft->config, NULL, node->name, type->keys, type->key_count, NULL,
+                    node->settings, error));
+out:
+    return status;
+}
+
 static enum colonnade_status draft_node(struct draft *draft, struct section *section,
                                         struct colonnade_error *error)
 {
@@ -105,6 +140,8 @@ static enum colonnade_status draft_node(struct draft *draft, struct section *sec
         TRY(memory_allocate(&after->settings, 1, sizeof epilogue, "settings", error));
         *(struct epilogue *)after->settings = epilogue;
     }
+    if (epilogue.node)
+        TRY(draft_activation(draft, index, epilogue.node, error));
 out:
     return status;
 }
@@ -178,7 +215,7 @@ static enum colonnade_status draft_inputs(struct draft *draft, int index, int ab
             TRY(unknown_input(draft, node, settings.inputs.items[i], error));
             goto out;
         }
-        node->written[i] = source;
+        node->written[i] = draft->nodes[draft->output_of[source]].owner;
         node->inputs[i] = draft->output_of[source];
     }
     node->input_count = count;
@@ -442,7 +479,7 @@ static enum colonnade_status draft_all(struct draft *draft, int *output,
                  "there is no node: a network needs a section such as [fc1] with type = dense");
     int above = 0;
     for (int i = 1; i < draft->count; i++) {
-        if (draft->nodes[i].owner != i)
+        if (draft->nodes[i].owner != i || draft->nodes[i].follows)
             continue;
         TRY(draft_inputs(draft, i, above, error));
         above = i;
@@ -452,12 +489,13 @@ out:
     return status;
 }
 
-/* Room for all that sections can become: a node and an epilogue each, and the input. */
+/* Room for all that sections can become, a node, its epilogue and its activation each, and the
+ * input. */
 static enum colonnade_status draft_init(struct draft *draft, struct config *config,
                                         struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
-    *draft = (struct draft){.config = config, .capacity = 2 * (int)config->count + 1};
+    *draft = (struct draft){.config = config, .capacity = 3 * (int)config->count + 1};
     const size_t capacity = (size_t)draft->capacity;
     TRY(memory_allocate(&draft->nodes, capacity, sizeof *draft->nodes, "nodes", error));
     TRY(memory_allocate(&draft->sections, capacity, sizeof *draft->sections, "nodes", error));
@@ -574,6 +612,13 @@ out:
     return status;
 }
 
+/* What a section has become: its node, epilogue and activation. */
+static bool belongs_to(const struct node *node, int index, int declared)
+{
+    return node->owner == declared ||
+           (node->follows && node->owner == index && node->written[0] == declared);
+}
+
 static enum colonnade_status freeze_node(struct graph *graph, struct config *config,
                                          const char *name, struct colonnade_error *error)
 {
@@ -584,7 +629,7 @@ static enum colonnade_status freeze_node(struct graph *graph, struct config *con
     if (found <= 0)
         TRY(raise_no_node(graph, config, name, error));
     for (int i = 0; i < graph->count; i++)
-        if (graph->nodes[i].owner == found) {
+        if (belongs_to(&graph->nodes[i], i, found)) {
             graph->nodes[i].frozen = true;
             parameters += graph->nodes[i].parameter_count;
         }

@@ -7,6 +7,22 @@
 const char *const activation_names[] = {"none", "relu", "relu6", "leaky_relu", "elu", "sigmoid",
                                         "tanh", "gelu", "silu",  "hardswish",  NULL};
 
+const char *const activation_choices[] = {"none",    "relu",    "relu6", "leaky_relu", "elu",
+                                          "sigmoid", "tanh",    "gelu",  "silu",       "hardswish",
+                                          "prelu",   "softmax", NULL};
+
+struct epilogue activation_epilogue(bool bias, int choice)
+{
+    const bool fused = choice < ACTIVATION_COUNT;
+    const enum activation activation = fused ? (enum activation)choice : ACTIVATION_NONE;
+    return (struct epilogue){
+        .bias = bias,
+        .activation = activation,
+        .alpha = activation_alpha(activation),
+        .node = fused ? NULL : activation_choices[choice],
+    };
+}
+
 struct activation_node {
     double alpha;
 };

@@ -33,8 +33,7 @@ static const struct key keys[] = {
 static struct epilogue epilogue(const void *settings)
 {
     const struct conv *conv = settings;
-    enum activation activation = (enum activation)conv->activation;
-    return (struct epilogue){conv->bias, activation, activation_alpha(activation)};
+    return activation_epilogue(conv->bias, conv->activation);
 }
 
 static void add_weight(struct node *node, const struct conv *conv, const struct convolution *c)
@@ -140,6 +139,8 @@ static const struct node_example examples[] = {
     {{260, 4, 3}, "filters = 5\nkernel = 2x3\nstride = 2x1\npadding = 1", 1},
     /* pointwise, or nearly */
     {{12, 5, 5}, "filters = 4\nkernel = 1\nactivation = tanh", 1},
+    {{3, 5, 6}, "filters = 4\nkernel = 2\nactivation = prelu", 1},
+    {{3, 5, 6}, "filters = 5\nkernel = 2\nactivation = softmax", 1},
     {{3, 5, 4}, "filters = 6\nkernel = 1\nactivation = sigmoid", 1},
     {{12, 5, 5}, "filters = 4\nkernel = 1\nstride = 2", 1},
     {{12, 5, 4}, "filters = 6\nkernel = 1\npadding = 0, 1, 0, 0", 1},

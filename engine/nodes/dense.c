@@ -31,8 +31,7 @@ static const struct key keys[] = {
 static struct epilogue epilogue(const void *settings)
 {
     const struct dense *dense = settings;
-    enum activation activation = (enum activation)dense->activation;
-    return (struct epilogue){dense->bias, activation, activation_alpha(activation)};
+    return activation_epilogue(dense->bias, dense->activation);
 }
 
 static int inputs_of(const struct node *node)
@@ -135,6 +134,8 @@ static const struct node_example examples[] = {
     {{4, 2, 3}, "units = 9\nactivation = gelu", 1},
     {{5, 3, 3}, "units = 8\nactivation = silu", 1},
     {{3, 3, 4}, "units = 6\nactivation = hardswish", 1},
+    {{6, 2, 3}, "units = 5\nactivation = prelu", 1},
+    {{7, 1, 1}, "units = 6\nactivation = softmax", 1},
     {{0}, NULL, 0},
 };
 

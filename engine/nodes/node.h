@@ -51,6 +51,8 @@ struct epilogue {
     bool bias;
     enum activation activation;
     float alpha;
+    const char *node; /* the type of a node that comes after it, which the user could have written
+                       * with its keys' defaults; NULL: none */
 };
 
 struct node {
@@ -73,6 +75,7 @@ struct node {
     uint64_t macs;     /* multiply-adds, an image */
     int padding[4];    /* t, l, b, r as resolved */
     bool has_gradient; /* whether its output's gradient is wanted by anything */
+    bool follows;      /* it stands in no section: it is the activation of the node before it */
     bool frozen;       /* its weights stay as they are: in training it does what it does in
                         * evaluation */
 };

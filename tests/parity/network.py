@@ -348,12 +348,25 @@ class Network(nn.Module):
         above = dict(zip(names, ["input"] + names))
         inputs = {name: [i.strip() for i in sections[name].pop("inputs", above[name]).split(",")]
                   for name in names}
+        self.follow(sections, inputs)
+        names = list(sections)
         self.shapes = {"input": shape}
         reads = collections.Counter(source for name in names for source in inputs[name])
         # Values that nothing needs, not even their own gradient, once their reader has read them.
         self.lost = {name for name in names if reads[name] == 1 and
                      sections[name]["type"] in ("batchnorm", "add")}
         self.build(self.last, sections, inputs, classes)
+
+    def follow(self, sections, inputs):
+        """An activation that is a node type becomes one, NODE_TYPE, which others read instead."""
+        for name in [n for n in sections if sections[n].get("activation") in ("prelu", "softmax")]:
+            kind = sections[name].pop("activation")
+            after = f"{name}_{kind}"
+            for sources in inputs.values():
+                sources[:] = [after if source == name else source for source in sources]
+            sections[after], inputs[after] = {"type": kind}, [name]
+            if self.last == name:
+                self.last = after
 
     def build(self, name, sections, inputs, classes):
         if name in self.shapes:
@@ -417,7 +430,9 @@ class Network(nn.Module):
 def freeze(network, keys):
     """Frozen modules compute as in evaluation, and none of their state changes."""
     for name in filter(None, keys.get("freeze", "").replace(" ", "").split(",")):
-        getattr(network, name).eval().requires_grad_(False)
+        for own in (name, f"{name}_prelu"):
+            if hasattr(network, own):
+                getattr(network, own).eval().requires_grad_(False)
 
 
 def trained(network):

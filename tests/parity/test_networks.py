@@ -150,3 +150,38 @@ def test_frozen_nodes_train_as_in_pytorch(colonnade, tmp_path, frozen):
     keys = f"momentum = 0.9\nweight_decay = 0.01\nclip_norm = 0.5\nfreeze = {frozen}\n"
     body = RESIDUAL.replace("momentum = 0.9\n", keys, 1)
     Comparison(colonnade, tmp_path, Sample(tmp_path, (3, 9, 9), 5, train=8 * 2 + 5), body).check()
+
+
+FOLLOWED = TRAIN + """\
+[conv1]
+type = conv
+filters = 6
+kernel = 3
+activation = prelu
+[conv2]
+type = conv
+filters = 6
+kernel = 3
+padding = same
+activation = softmax
+[sum]
+type = add
+inputs = conv1, conv2
+[pool]
+type = maxpool
+kernel = 2
+[fc1]
+type = dense
+units = 9
+activation = prelu
+[fc2]
+type = dense
+units = classes
+"""
+
+
+@pytest.mark.parametrize("more", ["", "freeze = conv1\n"])
+def test_activations_that_are_nodes_train_as_in_pytorch(colonnade, tmp_path, more):
+    body = FOLLOWED.replace("momentum = 0.9\n", "momentum = 0.9\n" + more, 1)
+    sample = Sample(tmp_path, (2, 9, 9), 5, train=8 * 2 + 5)
+    Comparison(colonnade, tmp_path, sample, body).check()
