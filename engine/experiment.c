@@ -16,6 +16,7 @@ struct colonnade_run {
 struct colonnade_experiment {
     struct dataset *data;
     struct colonnade_run run;
+    bool weights_due; /* there is a run file, and whether init_from is read depends on resuming */
 };
 
 const char *colonnade_version(void)
@@ -131,21 +132,35 @@ enum colonnade_status colonnade_run_predict(const struct colonnade_run *run, siz
     return predict(run->run, n, images, thread_count(threads), probabilities, error);
 }
 
+/* Those of init_from, if the config has it. */
+static enum colonnade_status take_weights(struct run *run, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct weights_taken taken = {0};
+    if (run->settings.init_from)
+        status = weights_take(run->graph, run->model, run->config, run->settings.init_from, &taken,
+                              error);
+    weights_taken_finish(&taken);
+    return status;
+}
+
 /* Takes over `config`, also on error. */
 static enum colonnade_status open_config(struct colonnade_experiment *experiment,
                                          struct config *config, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     struct settings settings;
-    struct weights_taken taken = {0};
     TRY(settings_read(&settings, config, error));
     TRY(dataset_open(&experiment->data, config, settings.seed, true, error));
-    status = experiment_begin(&experiment->run.run, config, experiment->data, &taken, error);
+    const struct data_facts facts = experiment_facts(experiment->data);
+    status = run_create(&experiment->run.run, config, &facts, error);
     config = NULL;
     TRY(status);
     TRY(config_check_all_read(experiment->run.run->config, error));
+    experiment->weights_due = access(colonnade_experiment_output(experiment), F_OK) == 0;
+    if (!experiment->weights_due)
+        TRY(take_weights(experiment->run.run, error));
 out:
-    weights_taken_finish(&taken);
     config_destroy(config);
     return status;
 }
@@ -236,6 +251,7 @@ static enum colonnade_status resume(struct colonnade_experiment *experiment,
     TRY(experiment_check_data(loaded, experiment->data, error));
     run_destroy(experiment->run.run);
     experiment->run.run = loaded;
+    experiment->weights_due = false;
     loaded = NULL;
 out:
     run_destroy(loaded);
@@ -254,6 +270,9 @@ enum colonnade_status colonnade_experiment_train(struct colonnade_experiment *ex
     const struct sink *sinks[] = {&file, &progress};
     if (view.training->resume)
         TRY(resume(experiment, error));
+    if (experiment->weights_due)
+        TRY(take_weights(experiment->run.run, error));
+    experiment->weights_due = false;
     struct run *run = experiment->run.run;
     int threads = view.training->threads ? view.training->threads : run->settings.threads;
     TRY(train(run, experiment->data, thread_count(threads), sinks, view.training->progress ? 2 : 1,

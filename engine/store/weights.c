@@ -207,6 +207,18 @@ static enum colonnade_status raise_strangers(const struct taking *taking,
                         taken->drawn ? taken->drawn : "nothing");
 }
 
+/* Puts where the config names the file before what is wrong with it. */
+static enum colonnade_status locate(const struct taking *taking, struct colonnade_error *error)
+{
+    if (!error)
+        return COLONNADE_FAILURE;
+    const struct colonnade_error reason = *error;
+    config_error(taking->config, config_section(taking->config, "train"), "init_from", error,
+                 "init_from = %s", reason.message);
+    error->status = COLONNADE_FAILURE;
+    return COLONNADE_FAILURE;
+}
+
 /* The group of weights in the open file. */
 static enum colonnade_status open_group(struct taking *taking, struct place file,
                                         struct colonnade_error *error)
@@ -257,6 +269,8 @@ out:
     };
     if (status == COLONNADE_OK && result->count == 0)
         status = raise_strangers(&taking, result, error);
+    if (status == COLONNADE_FAILURE)
+        status = locate(&taking, error);
     free(taking.read);
     free(taking.values);
     free(taking.list.items);

@@ -118,6 +118,7 @@ static enum colonnade_status check_combination(struct sweep *sweep, size_t combi
     enum colonnade_status status = COLONNADE_OK;
     struct config *config = NULL;
     struct graph *graph = NULL;
+    struct weights_taken taken = {0};
     struct colonnade_error reason = {0};
     struct settings settings;
     TRY(sweep_config(&config, sweep->config, &sweep->grid, combination, 0, error));
@@ -128,6 +129,8 @@ static enum colonnade_status check_combination(struct sweep *sweep, size_t combi
                           &reason);
     if (status == COLONNADE_OK)
         status = graph_freeze(graph, config, &settings.freeze, &reason);
+    if (status == COLONNADE_OK && settings.init_from)
+        status = weights_take(graph, NULL, config, settings.init_from, &taken, &reason);
     if (status != COLONNADE_OK && (status != COLONNADE_USAGE || !sweep->grid.skip_invalid))
         RAISE(status, "%s", reason.message);
     for (size_t seed = 0; seed < sweep->grid.seed_count; seed++)
@@ -137,6 +140,7 @@ static enum colonnade_status check_combination(struct sweep *sweep, size_t combi
             sweep_row_end(sweep_row(sweep, combination, seed), SWEEP_INVALID, reason.message);
     status = COLONNADE_OK;
 out:
+    weights_taken_finish(&taken);
     graph_destroy(graph);
     config_destroy(config);
     return status;

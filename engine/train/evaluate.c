@@ -137,7 +137,7 @@ enum colonnade_status evaluator_run(struct evaluator *evaluator, const struct mo
         RAISE(COLONNADE_FAILURE,
               "the loss of the %s split is %g, no finite number: the weights are of no use; a "
               "lower lr or clip_norm may help in training",
-              part_names[part], made.loss);
+              part_names[part], isnan(made.loss) ? NAN : made.loss); /* without its sign */
     score_classes(&made);
     *evaluation = made;
     made = (struct evaluation){0};

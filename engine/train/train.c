@@ -52,6 +52,25 @@ static bool at_step_limit(const struct run *run)
     return run->settings.max_steps && (uint64_t)run->progress.step >= run->settings.max_steps;
 }
 
+/* Statistics of a mini-batch need more than one value: of one, the variance says nothing. */
+static enum colonnade_status check_values(const struct trainer *trainer,
+                                          struct colonnade_error *error)
+{
+    const struct run *run = trainer->run;
+    const size_t batch = (size_t)run->settings.batch, samples = sampler_samples(trainer->sampler);
+    const size_t last = samples % batch ? samples % batch : batch;
+    for (int i = 0; i < run->graph->count && last == 1; i++) {
+        const struct node *node = &run->graph->nodes[i];
+        if (node->type->forward_reduce && !node->frozen && shape_pixels(node->in) == 1)
+            return config_error(run->config, config_section(run->config, node->name), "type", error,
+                                "[%s] %s takes the variance of one value a channel in a mini-batch "
+                                "of one image, which %zu images in mini-batches of %zu end with: "
+                                "another [train] batch, or a limit_train, leaves more",
+                                node->name, node->type->name, samples, batch);
+    }
+    return COLONNADE_OK;
+}
+
 /* Of the first mini-batch that a new run will train on. */
 static enum colonnade_status keep_samples(struct trainer *trainer, struct colonnade_error *error)
 {
@@ -81,6 +100,7 @@ static enum colonnade_status trainer_init(struct trainer *trainer, struct colonn
               "the run stands after mini-batch %zu of an epoch, and the data make only %zu: they "
               "are not what it was trained on",
               run->progress.batch, trainer->batches);
+    TRY(check_values(trainer, error));
     TRY(keep_samples(trainer, error));
     TRY(memory_allocate(&trainer->gradients, run->graph->parameter_length,
                         sizeof *trainer->gradients, "gradients", error));

@@ -73,7 +73,7 @@ def test_weights_that_do_not_fit_are_refused(program, arrays, status, message):
 def test_files_without_weights_are_refused(program):
     (program.folder / "text.h5").write_text("no HDF5")
     h5py.File(program.folder / "empty.h5", "w").close()
-    for name, message in [("absent.h5", "absent.h5: cannot open: No such file"),
+    for name, message in [("absent.h5", "init_from=absent.h5: init_from = absent.h5: cannot open: No such file"),
                           ("text.h5", "text.h5: not an HDF5 file"),
                           ("empty.h5", "empty.h5: has neither a group /state_dict")]:
         result = program.run("train", program.config(), "--set", f"train.init_from={name}",

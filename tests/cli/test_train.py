@@ -237,3 +237,15 @@ def test_a_report_replaces_no_file_but_a_report(trained):
     assert (trained.folder / "small.h5").read_bytes() == before
     trained.run("report", "small.h5", "-o", "page.html")
     trained.run("report", "small.h5", "-o", "page.html")
+
+
+def test_statistics_of_one_value_are_refused(program):
+    text = "\n".join(["[run]", "output = {output}", "[data]", "source = synthetic",
+                      "shape = 3x6x6", "count = 33", "classes = 2", "[train]", "epochs = 1",
+                      "batch = 8", "[pool]", "type = globalavgpool", "[norm]", "type = batchnorm",
+                      "[fc]", "type = dense", "units = classes", ""])
+    config = program.config(text=text)
+    said = program.run("train", config, status=2).stderr
+    assert "small.ini:14: [norm] batchnorm takes the variance of one value a channel" in said
+    program.run("train", config, "--set", "train.batch=10")
+    program.run("train", config, "--set", "train.freeze=norm", "--out", "frozen.h5")
