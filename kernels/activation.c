@@ -380,8 +380,17 @@ void KERNEL(prelu_backward)(struct extent extent, int n, bool shared, const floa
     backward(&pass, view_of(prelu_extent(extent, shared), n), slope, dslope);
 }
 
-/* Softmax with channels first: SPAN pixels at a time, so that a maximum and a sum for each stay
- * in cache while the planes pass. x and y: one image, from the first of `count` pixels. */
+/* Softmax. Channels first, SPAN pixels at a time, so that a maximum and a sum for each stay in
+ * cache while the planes pass. Few channels that are contiguous would leave vectors half empty:
+ * blocks of such pixels are transposed to planes and back, up to as many channels as that pays. */
+
+enum {
+    NARROW_FORWARD = 64, /* channels that are few, at the most */
+    NARROW_BACKWARD = 15,
+    ROOM = 2048 /* floats a transposed block: three stay in the first cache */
+};
+
+/* x and y: one image, from the first of `count` pixels. */
 static void softmax_planes(size_t c, size_t hw, size_t count, const float *x, float *y)
 {
     float largest[SPAN], sums[SPAN];
@@ -399,10 +408,27 @@ static void softmax_planes(size_t c, size_t hw, size_t count, const float *x, fl
             y[channel * hw + i] = exponential(x[channel * hw + i] - largest[i]);
             sums[i] += y[channel * hw + i];
         }
+#pragma omp simd
+    for (size_t i = 0; i < count; i++)
+        sums[i] = 1.0f / sums[i];
     for (size_t channel = 0; channel < c; channel++)
 #pragma omp simd
         for (size_t i = 0; i < count; i++)
-            y[channel * hw + i] /= sums[i];
+            y[channel * hw + i] *= sums[i];
+}
+
+/* Floats of as many pixels of c channels as a transposed block takes. */
+static size_t narrow_block(size_t c)
+{
+    return smaller(SPAN, ROOM / c) * c;
+}
+
+static void softmax_narrow(size_t c, size_t count, const float *x, float *y)
+{
+    float block[ROOM];
+    KERNEL(transpose)((int)count, (int)c, x, block);
+    softmax_planes(c, count, count, block, block);
+    KERNEL(transpose)((int)c, (int)count, block, y);
 }
 
 static void softmax_pixel(size_t c, const float *x, float *y)
@@ -424,14 +450,18 @@ static void softmax_pixel(size_t c, const float *x, float *y)
 void KERNEL(softmax_forward)(struct extent extent, int n, const float *x, float *y)
 {
     const size_t c = (size_t)extent.c, hw = (size_t)extent.hw, total = (size_t)n * c * hw;
-    if (extent.layout == LAYOUT_NHWC || hw == 1)
-        for (size_t pixel = 0; pixel < total; pixel += c)
-            softmax_pixel(c, x + pixel, y + pixel);
-    else
+    const size_t block = narrow_block(c);
+    if (extent.layout == LAYOUT_NCHW && hw > 1)
         for (size_t image = 0; image < total; image += c * hw)
             for (size_t pixel = 0; pixel < hw; pixel += SPAN)
                 softmax_planes(c, hw, smaller(SPAN, hw - pixel), x + image + pixel,
                                y + image + pixel);
+    else if (c <= NARROW_FORWARD)
+        for (size_t at = 0; at < total; at += block)
+            softmax_narrow(c, smaller(block, total - at) / c, x + at, y + at);
+    else
+        for (size_t pixel = 0; pixel < total; pixel += c)
+            softmax_pixel(c, x + pixel, y + pixel);
 }
 
 /* dx = y (dy - sum of y dy over the channels) */
@@ -452,6 +482,18 @@ static void softmax_backward_planes(size_t c, size_t hw, size_t count, const flo
         }
 }
 
+static void softmax_backward_narrow(size_t c, size_t count, const float *y, const float *dy,
+                                    bool accumulate, float *dx)
+{
+    float y_block[ROOM], dy_block[ROOM], dx_block[ROOM];
+    KERNEL(transpose)((int)count, (int)c, y, y_block);
+    KERNEL(transpose)((int)count, (int)c, dy, dy_block);
+    if (accumulate)
+        KERNEL(transpose)((int)count, (int)c, dx, dx_block);
+    softmax_backward_planes(c, count, count, y_block, dy_block, accumulate, dx_block);
+    KERNEL(transpose)((int)c, (int)count, dx_block, dx);
+}
+
 static void softmax_backward_pixel(size_t c, const float *y, const float *dy, bool accumulate,
                                    float *dx)
 {
@@ -470,14 +512,19 @@ void KERNEL(softmax_backward)(struct extent extent, int n, const float *y, const
                               bool accumulate, float *dx)
 {
     const size_t c = (size_t)extent.c, hw = (size_t)extent.hw, total = (size_t)n * c * hw;
-    if (extent.layout == LAYOUT_NHWC || hw == 1)
-        for (size_t pixel = 0; pixel < total; pixel += c)
-            softmax_backward_pixel(c, y + pixel, dy + pixel, accumulate, dx + pixel);
-    else
+    const size_t block = narrow_block(c);
+    if (extent.layout == LAYOUT_NCHW && hw > 1)
         for (size_t image = 0; image < total; image += c * hw)
             for (size_t pixel = 0; pixel < hw; pixel += SPAN) {
                 const size_t at = image + pixel;
                 softmax_backward_planes(c, hw, smaller(SPAN, hw - pixel), y + at, dy + at,
                                         accumulate, dx + at);
             }
+    else if (c <= NARROW_BACKWARD)
+        for (size_t at = 0; at < total; at += block)
+            softmax_backward_narrow(c, smaller(block, total - at) / c, y + at, dy + at, accumulate,
+                                    dx + at);
+    else
+        for (size_t pixel = 0; pixel < total; pixel += c)
+            softmax_backward_pixel(c, y + pixel, dy + pixel, accumulate, dx + pixel);
 }

@@ -1,8 +1,22 @@
-/* Layer normalisation: the channels of each pixel. */
+/* Layer normalisation: the channels of each pixel. Planes are walked for a block of pixels at a
+ * time. Few channels that are contiguous would leave vectors half empty: blocks of such pixels are
+ * transposed to planes and back, up to as many channels as that pays. */
 #include "view.h"
 
 #include <math.h>
 #include <string.h>
+
+enum {
+    NARROW_FORWARD = 64, /* channels that are few, at the most */
+    NARROW_BACKWARD = 31,
+    ROOM = 2048 /* floats a transposed block: three stay in the first cache */
+};
+
+/* As many of the pixels from p on as a transposed block takes. */
+static struct extent narrow_block(size_t pixels, size_t p, int c)
+{
+    return (struct extent){c, (int)least(ROOM / (size_t)c, pixels - p), LAYOUT_NCHW};
+}
 
 /* Mean and inverse deviation of one pixel's channels, contiguous. */
 static void pixel_statistics(size_t c, float eps, const float *x, float *statistics /* [2] */)
@@ -78,11 +92,29 @@ static void layernorm_forward_planes(struct extent e, float eps, const float *x,
     }
 }
 
+static void layernorm_forward_narrow(size_t pixels, int c, float eps, const float *x,
+                                     const float *weight, const float *bias, float *y,
+                                     float *statistics)
+{
+    float block[ROOM];
+    struct extent e;
+    for (size_t p = 0; p < pixels; p += (size_t)e.hw) {
+        e = narrow_block(pixels, p, c);
+        KERNEL(transpose)(e.hw, c, x + p * (size_t)c, block);
+        layernorm_forward_planes(e, eps, block, weight, bias, block, statistics + 2 * p);
+        KERNEL(transpose)(c, e.hw, block, y + p * (size_t)c);
+    }
+}
+
 void KERNEL(layernorm_forward)(struct extent e, int n, float eps, const float *x,
                                const float *weight, const float *bias, float *y, float *statistics)
 {
     const size_t pixels = (size_t)n * (size_t)e.hw;
-    if (e.layout == LAYOUT_NHWC || e.hw == 1) {
+    if (channels_inner(e) && e.c <= NARROW_FORWARD) {
+        layernorm_forward_narrow(pixels, e.c, eps, x, weight, bias, y, statistics);
+        return;
+    }
+    if (channels_inner(e)) {
         layernorm_forward_inner(pixels, (size_t)e.c, eps, x, weight, bias, y, statistics);
         return;
     }
@@ -221,12 +253,44 @@ static void layernorm_backward_planes(struct extent e, const float *x, const flo
     }
 }
 
+static void layernorm_backward_narrow(size_t pixels, int c, const float *x, const float *dy,
+                                      const float *weight, const float *statistics, bool accumulate,
+                                      float *dx, float *dweight, float *dbias)
+{
+    float x_block[ROOM], dy_block[ROOM], dx_block[ROOM];
+    double first[NARROW_BACKWARD] = {0}, second[NARROW_BACKWARD] = {0};
+    struct extent e;
+    for (size_t p = 0; p < pixels; p += (size_t)e.hw) {
+        float partial1[NARROW_BACKWARD] = {0}, partial2[NARROW_BACKWARD] = {0};
+        const size_t from = p * (size_t)c;
+        e = narrow_block(pixels, p, c);
+        KERNEL(transpose)(e.hw, c, x + from, x_block);
+        KERNEL(transpose)(e.hw, c, dy + from, dy_block);
+        if (accumulate)
+            KERNEL(transpose)(e.hw, c, dx + from, dx_block);
+        layernorm_backward_planes(e, x_block, dy_block, weight, statistics + 2 * p, accumulate,
+                                  dx_block, partial2, partial1);
+        KERNEL(transpose)(c, e.hw, dx_block, dx + from);
+        drain((size_t)c, partial1, first);
+        drain((size_t)c, partial2, second);
+    }
+    for (int j = 0; j < c; j++) {
+        dbias[j] += (float)first[j];
+        dweight[j] += (float)second[j];
+    }
+}
+
 void KERNEL(layernorm_backward)(struct extent e, int n, const float *x, const float *dy,
                                 const float *weight, const float *statistics, bool accumulate,
                                 float *dx, float *dweight, float *dbias)
 {
     const size_t pixels = (size_t)n * (size_t)e.hw, c = (size_t)e.c;
-    if (e.layout == LAYOUT_NHWC || e.hw == 1) {
+    if (channels_inner(e) && e.c <= NARROW_BACKWARD) {
+        layernorm_backward_narrow(pixels, e.c, x, dy, weight, statistics, accumulate, dx, dweight,
+                                  dbias);
+        return;
+    }
+    if (channels_inner(e)) {
         layernorm_reduce_inner(pixels, c, x, dy, statistics, dweight, dbias);
         for (size_t p = 0; p < pixels; p++)
             layernorm_pixel(c, x + p * c, dy + p * c, weight, statistics[2 * p],

@@ -368,6 +368,42 @@ Test(activation, softmax_is_the_formula_however_large_its_input)
                       shapes[s].n, mode & 2, mode & 4, mode & 8 ? 1000.0f : 3.0f);
 }
 
+Test(activation, softmax_of_few_channels_at_the_edges_of_vectors_and_of_blocks)
+{
+    static const int channels[] = {1, 7, 15, 16, 17, 64, 65}, pixels[] = {1, 15, 16, 17, 150};
+    const struct kernels *tables[3];
+    for (size_t t = 0, count = all_kernels(tables); t < count; t++)
+        for
+            EACH(c, channels)
+    for
+        EACH(p, pixels)
+    for (int mode = 0; mode < 8; mode++)
+        check_softmax(tables[t], (struct extent){channels[c], pixels[p], layouts[mode & 1]}, 2,
+                      mode & 2, mode & 4, 3.0f);
+}
+
+/* Images may be taken together or one by one. */
+Test(activation, softmax_of_a_pixel_does_not_depend_on_where_it_stands)
+{
+    enum { CHANNELS = 10, PIXELS = 450 };
+    const struct kernels *tables[3];
+    for (size_t t = 0, count = all_kernels(tables); t < count; t++) {
+        const struct extent extent = {CHANNELS, PIXELS, LAYOUT_NHWC};
+        struct arrays a = arrays_of(extent, 1);
+        fill_random(a.x, CHANNELS, 8);
+        for (size_t i = CHANNELS; i < a.total; i++) {
+            a.x[i] = a.x[i - CHANNELS];
+            a.dy[i] = a.dy[i - CHANNELS];
+        }
+        tables[t]->softmax_forward(extent, 1, a.x, a.y);
+        tables[t]->softmax_backward(extent, 1, a.y, a.dy, false, a.dx);
+        for (size_t i = CHANNELS; i < a.total; i++)
+            cr_assert(a.y[i] == a.y[i - CHANNELS] && a.dx[i] == a.dx[i - CHANNELS], "%s, pixel %zu",
+                      tables[t]->isa, i / CHANNELS);
+        release(&a);
+    }
+}
+
 /* ---- prelu ---- */
 
 static void check_prelu(const struct kernels *k, struct extent extent, int n, bool shared,

@@ -565,6 +565,38 @@ Test(normalization, layernorm_matches_the_reference)
     }
 }
 
+/* Images may be taken together or one by one. */
+Test(normalization, layernorm_of_a_pixel_does_not_depend_on_where_it_stands)
+{
+    enum { CHANNELS = 10, PIXELS = 450, SIZE = CHANNELS * PIXELS };
+    static const struct extent extent = {CHANNELS, PIXELS, LAYOUT_NHWC};
+    FOR_EACH_KERNELS(k)
+    {
+        float *x = random_floats(SIZE, 39), *dy = random_floats(SIZE, 40);
+        float *y = guarded_floats(SIZE), *dx = guarded_floats(SIZE);
+        float *weight = random_floats(CHANNELS, 41), *bias = random_floats(CHANNELS, 42);
+        float *statistics = guarded_floats(2 * PIXELS), *sums = random_floats(2 * CHANNELS, 43);
+        for (size_t i = CHANNELS; i < SIZE; i++) {
+            x[i] = x[i - CHANNELS];
+            dy[i] = dy[i - CHANNELS];
+        }
+        k->layernorm_forward(extent, 1, 1e-5f, x, weight, bias, y, statistics);
+        k->layernorm_backward(extent, 1, x, dy, weight, statistics, false, dx, sums,
+                              sums + CHANNELS);
+        for (size_t i = CHANNELS; i < SIZE; i++)
+            cr_assert(y[i] == y[i - CHANNELS] && dx[i] == dx[i - CHANNELS], "%s, pixel %zu", k->isa,
+                      i / CHANNELS);
+        guarded_free(x);
+        guarded_free(dy);
+        guarded_free(y);
+        guarded_free(dx);
+        guarded_free(weight);
+        guarded_free(bias);
+        guarded_free(statistics);
+        guarded_free(sums);
+    }
+}
+
 /* Sums, in every layout, of one input at `shift` floats past a vector's boundary. */
 static void sums_at(const struct kernels *k, const struct sweep *s, size_t shift, float *results)
 {
