@@ -79,9 +79,10 @@ static struct planes planes_of(const struct window *w, enum layout layout, int n
 
 enum reduction { MEAN, MAXIMUM, MAXIMUM_AND_PLACE };
 
-/* Steps in x, in floats: to the next window of a run, tap of a row, row of taps. */
+/* Steps in x, in floats: to the next element of a run, tap of a row, row of taps; and from run to
+ * run. */
 struct steps {
-    size_t lane, tap, row;
+    size_t lane, tap, row, run;
 };
 
 enum { MAX_LANES = 16 };
@@ -139,60 +140,65 @@ INLINE void pool_block_by_pairs(int lanes, enum reduction reduction, struct step
         split_pairs(lanes, first, split, split + lanes);
         split_pairs(lanes, first + 1, split + lanes, split + 2 * lanes);
     }
-    const struct steps split_steps = {1, (size_t)lanes, 3 * (size_t)lanes};
+    const struct steps split_steps = {1, (size_t)lanes, 3 * (size_t)lanes, 0};
     pool_block(lanes, reduction, 3, 3, split_steps, share, taps, y, argmax);
 }
 
+/* `runs` of `count` elements each. */
 INLINE void pool_blocks(size_t lanes, enum reduction reduction, int kh, int kw, struct steps steps,
-                        float share, size_t count, const float *x, float *y, uint16_t *argmax)
+                        float share, size_t runs, size_t count, const float *x, float *y,
+                        uint16_t *argmax)
 {
-    for (size_t i = 0; i < count; i += lanes) {
-        const size_t at = i + lanes <= count ? i : count - lanes;
-        uint16_t *place = reduction == MAXIMUM_AND_PLACE ? argmax + at : NULL;
-        if (steps.lane == 2 && kw == 3)
-            pool_block_by_pairs((int)lanes, reduction, steps, share, x + 2 * at, y + at, place);
-        else
-            pool_block((int)lanes, reduction, kh, kw, steps, share, x + at * steps.lane, y + at,
-                       place);
+    for (size_t run = 0; run < runs; run++, x += steps.run, y += count) {
+        for (size_t i = 0; i < count; i += lanes) {
+            const size_t at = i + lanes <= count ? i : count - lanes;
+            uint16_t *place = reduction == MAXIMUM_AND_PLACE ? argmax + run * count + at : NULL;
+            if (steps.lane == 2 && kw == 3)
+                pool_block_by_pairs((int)lanes, reduction, steps, share, x + 2 * at, y + at, place);
+            else
+                pool_block((int)lanes, reduction, kh, kw, steps, share, x + at * steps.lane, y + at,
+                           place);
+        }
     }
 }
 
 INLINE void pool_widths(enum reduction reduction, int kh, int kw, struct steps steps, float share,
-                        size_t count, const float *x, float *y, uint16_t *argmax)
+                        size_t runs, size_t count, const float *x, float *y, uint16_t *argmax)
 {
     if (count >= 16)
-        pool_blocks(16, reduction, kh, kw, steps, share, count, x, y, argmax);
+        pool_blocks(16, reduction, kh, kw, steps, share, runs, count, x, y, argmax);
     else if (count >= 8)
-        pool_blocks(8, reduction, kh, kw, steps, share, count, x, y, argmax);
+        pool_blocks(8, reduction, kh, kw, steps, share, runs, count, x, y, argmax);
     else if (count >= 4)
-        pool_blocks(4, reduction, kh, kw, steps, share, count, x, y, argmax);
+        pool_blocks(4, reduction, kh, kw, steps, share, runs, count, x, y, argmax);
     else
-        pool_blocks(1, reduction, kh, kw, steps, share, count, x, y, argmax);
+        pool_blocks(1, reduction, kh, kw, steps, share, runs, count, x, y, argmax);
 }
 
-/* The common kernels, over neighbouring channels or every second pixel: true where done. */
+/* The common kernels, over what is contiguous or every second pixel: true where done. */
 INLINE bool pool_common(enum reduction reduction, int kh, int kw, struct steps steps, float share,
-                        size_t count, const float *x, float *y, uint16_t *argmax)
+                        size_t runs, size_t count, const float *x, float *y, uint16_t *argmax)
 {
-    const bool channels = steps.lane == 1, pixels = steps.lane == 2 && steps.tap == 1;
-    const struct steps of_channels = {1, steps.tap, steps.row}, of_pixels = {2, 1, steps.row};
-    if (kh == 2 && kw == 2 && channels)
-        pool_widths(reduction, 2, 2, of_channels, share, count, x, y, argmax);
-    else if (kh == 2 && kw == 2 && pixels)
-        pool_widths(reduction, 2, 2, of_pixels, share, count, x, y, argmax);
-    else if (kh == 3 && kw == 3 && channels)
-        pool_widths(reduction, 3, 3, of_channels, share, count, x, y, argmax);
-    else if (kh == 3 && kw == 3 && pixels)
-        pool_widths(reduction, 3, 3, of_pixels, share, count, x, y, argmax);
+    const bool contiguous = steps.lane == 1, pairs = steps.lane == 2 && steps.tap == 1;
+    const struct steps of_one = {1, steps.tap, steps.row, steps.run};
+    const struct steps of_two = {2, 1, steps.row, steps.run};
+    if (kh == 2 && kw == 2 && contiguous)
+        pool_widths(reduction, 2, 2, of_one, share, runs, count, x, y, argmax);
+    else if (kh == 2 && kw == 2 && pairs)
+        pool_widths(reduction, 2, 2, of_two, share, runs, count, x, y, argmax);
+    else if (kh == 3 && kw == 3 && contiguous)
+        pool_widths(reduction, 3, 3, of_one, share, runs, count, x, y, argmax);
+    else if (kh == 3 && kw == 3 && pairs)
+        pool_widths(reduction, 3, 3, of_two, share, runs, count, x, y, argmax);
     else
         return false;
     return true;
 }
 
-/* Any window over many channels, tap by tap. x: the first tap that counts. */
-static void pool_channels(enum reduction reduction, int kw, struct range rows, struct range columns,
-                          struct steps steps, size_t count, const float *restrict x,
-                          float *restrict y, uint16_t *restrict argmax)
+/* Any window over what is contiguous, tap by tap. x: the first tap that counts. */
+static void pool_contiguous(enum reduction reduction, int kw, struct range rows,
+                            struct range columns, struct steps steps, size_t count,
+                            const float *restrict x, float *restrict y, uint16_t *restrict argmax)
 {
     for (size_t i = 0; i < count; i++)
         y[i] = reduction == MEAN ? 0.0f : -INFINITY;
@@ -255,9 +261,10 @@ struct forward {
     struct steps steps;
 };
 
-/* `count` windows of a run, the first at (oy, ox), all clipped alike. x: their plane. */
-static void pool_run(const struct forward *forward, size_t depth, int oy, int ox, size_t count,
-                     const float *x, float *y, uint16_t *argmax)
+/* `runs` of `count` elements, of windows that are all clipped as that at (oy, ox), the first. x:
+ * their plane. */
+static void pool_runs(const struct forward *forward, size_t depth, int oy, int ox, size_t runs,
+                      size_t count, const float *x, float *y, uint16_t *argmax)
 {
     const struct window *w = forward->window;
     const enum reduction reduction = forward->reduction;
@@ -272,43 +279,51 @@ static void pool_run(const struct forward *forward, size_t depth, int oy, int ox
               (size_t)(left + columns.begin * w->dw)) *
              depth;
     if (rows.end - rows.begin == w->kh && columns.end - columns.begin == w->kw) {
-        if (reduction == MEAN && pool_common(MEAN, w->kh, w->kw, steps, share, count, x, y, NULL))
+        if (reduction == MEAN &&
+            pool_common(MEAN, w->kh, w->kw, steps, share, runs, count, x, y, NULL))
             return;
         if (reduction == MAXIMUM &&
-            pool_common(MAXIMUM, w->kh, w->kw, steps, 1.0f, count, x, y, NULL))
+            pool_common(MAXIMUM, w->kh, w->kw, steps, 1.0f, runs, count, x, y, NULL))
             return;
         if (reduction == MAXIMUM_AND_PLACE &&
-            pool_common(MAXIMUM_AND_PLACE, w->kh, w->kw, steps, 1.0f, count, x, y, argmax))
+            pool_common(MAXIMUM_AND_PLACE, w->kh, w->kw, steps, 1.0f, runs, count, x, y, argmax))
             return;
     }
-    if (depth >= 4)
-        pool_channels(reduction, w->kw, rows, columns, steps, count, x, y, argmax);
-    else
-        for (size_t i = 0; i < count; i++)
-            y[i] = pool_window(reduction, w->kw, rows, columns, steps, x + i * steps.lane,
-                               argmax ? argmax + i : NULL);
-    if (reduction == MEAN)
-        for (size_t i = 0; i < count; i++)
-            y[i] *= share;
+    for (size_t run = 0; run < runs; run++, x += steps.run, y += count) {
+        uint16_t *places = argmax ? argmax + run * count : NULL;
+        if (steps.lane == 1 && count >= 4)
+            pool_contiguous(reduction, w->kw, rows, columns, steps, count, x, y, places);
+        else
+            for (size_t i = 0; i < count; i++)
+                y[i] = pool_window(reduction, w->kw, rows, columns, steps, x + i * steps.lane,
+                                   places ? places + i : NULL);
+        if (reduction == MEAN)
+            for (size_t i = 0; i < count; i++)
+                y[i] *= share;
+    }
 }
 
+/* Windows wholly inside their rows are taken together: as one run where their elements lie equally
+ * far apart, or each as a run of its channels. */
 static void pool(const struct window *w, enum layout layout, enum reduction reduction,
                  bool include_pad, int n, const float *x, float *y, uint16_t *argmax)
 {
     const struct planes planes = planes_of(w, layout, n);
-    const size_t depth = planes.depth;
-    const struct forward forward = {
-        w,
-        reduction,
-        include_pad,
-        {depth == 1 ? (size_t)w->sw : 1, depth * (size_t)w->dw, depth * (size_t)(w->iw * w->dh)}};
+    const size_t depth = planes.depth, stride = (size_t)w->sw;
+    const struct forward forward = {w,
+                                    reduction,
+                                    include_pad,
+                                    {depth == 1 ? stride : 1, depth * (size_t)w->dw,
+                                     depth * (size_t)(w->iw * w->dh), depth * stride}};
+    const bool one_run = depth == 1 || w->sw == 1;
     const struct range whole = whole_windows(w->iw, w->kw, w->sw, w->dw, w->pl, w->ow);
     for (size_t plane = 0; plane < planes.count; plane++, x += (size_t)(w->ih * w->iw) * depth)
         for (int oy = 0; oy < w->oh; oy++)
             for (int ox = 0, windows; ox < w->ow; ox += windows) {
-                windows = depth == 1 && ox == whole.begin ? larger(whole.end - ox, 1) : 1;
+                windows = ox == whole.begin ? larger(whole.end - ox, 1) : 1;
+                const size_t runs = one_run ? 1 : (size_t)windows;
                 const size_t count = depth * (size_t)windows;
-                pool_run(&forward, depth, oy, ox, count, x, y, argmax);
+                pool_runs(&forward, depth, oy, ox, runs, count / runs, x, y, argmax);
                 y += count;
                 argmax = argmax ? argmax + count : NULL;
             }
@@ -353,7 +368,7 @@ static struct cover cover_of(int place, int kernel, int stride, int dilation, in
     return cover;
 }
 
-enum { MAX_SOURCES = 4 }; /* gathered at a time */
+enum { MAX_SOURCES = 9 }; /* gathered at a time */
 
 /* A window that covers an element: its first place in dy, the tap, and its mean's share. */
 struct source {
@@ -452,6 +467,10 @@ INLINE void gather(bool mean, bool accumulate, int sources, const struct source 
         gather_widths(mean, 2, source, count, dy, argmax, dx);
     else if (!accumulate && sources == 4)
         gather_widths(mean, 4, source, count, dy, argmax, dx);
+    else if (!accumulate && sources == 6)
+        gather_widths(mean, 6, source, count, dy, argmax, dx);
+    else if (!accumulate && sources == 9)
+        gather_widths(mean, 9, source, count, dy, argmax, dx);
     else {
         if (!accumulate)
             memset(dx, 0, count * sizeof *dx);
@@ -466,15 +485,16 @@ struct backward {
     const float *dy;        /* of a plane */
     const uint16_t *argmax; /* of a plane; NULL: means */
     size_t depth;
+    struct range inner; /* see inner_columns() */
 };
 
 APART void gather_run(const struct backward *b, bool accumulate, int sources,
-                      const struct source *source, float *dx)
+                      const struct source *source, size_t count, float *dx)
 {
     if (b->argmax)
-        gather(false, accumulate, sources, source, b->depth, b->dy, b->argmax, dx);
+        gather(false, accumulate, sources, source, count, b->dy, b->argmax, dx);
     else
-        gather(true, accumulate, sources, source, b->depth, b->dy, NULL, dx);
+        gather(true, accumulate, sources, source, count, b->dy, NULL, dx);
 }
 
 static struct source source_of(const struct backward *b, int oy, int ox, int ki, int kj)
@@ -485,9 +505,10 @@ static struct source source_of(const struct backward *b, int oy, int ox, int ki,
                            .share = b->argmax ? 1.0f : mean_share(w, b->include_pad, oy, ox)};
 }
 
-/* dx of the channels of one pixel, from the windows whose rows and columns cover it. */
-static void backward_pixel(const struct backward *b, struct cover rows, struct cover columns,
-                           float *dx)
+/* dx of `count` elements, the channels of a pixel or of several in a row, from the windows whose
+ * rows and columns cover the first, and for the other pixels as many further on. */
+static void backward_run(const struct backward *b, struct cover rows, struct cover columns,
+                         size_t count, float *dx)
 {
     const int kh = b->window->kh, kw = b->window->kw;
     struct source sources[MAX_SOURCES];
@@ -497,16 +518,16 @@ static void backward_pixel(const struct backward *b, struct cover rows, struct c
         for (struct cover column = columns; column.o >= 0 && column.k < kw;
              column.o += column.o_step, column.k += column.k_step) {
             if (found == MAX_SOURCES) {
-                gather_run(b, accumulate, found, sources, dx);
+                gather_run(b, accumulate, found, sources, count, dx);
                 accumulate = true;
                 found = 0;
             }
             sources[found++] = source_of(b, rows.o, column.o, rows.k, column.k);
         }
-    gather_run(b, accumulate, found, sources, dx);
+    gather_run(b, accumulate, found, sources, count, dx);
 }
 
-/* The same for one channel. */
+/* The same for one channel of one pixel. */
 static void backward_value(const struct backward *b, struct cover rows, struct cover columns,
                            float *dx)
 {
@@ -667,18 +688,39 @@ static void backward_squares(const struct backward *b, const struct squares *squ
                    dx + (top * (size_t)w->iw + (size_t)(2 * ox - w->pl)) * depth);
 }
 
-/* Columns begin <= ix < end of row iy of dx, pixel by pixel. dx: its plane. */
+/* Columns begin <= ix < end whose windows each lie one further on than those of the column before:
+ * all kw exist, and where means are taken, over equally many columns. */
+static struct range inner_columns(const struct backward *b)
+{
+    const struct window *w = b->window;
+    const int reach = (w->kw - 1) * w->dw;
+    struct range windows = {0, w->ow};
+    if (w->sw > 1)
+        return (struct range){0, 0};
+    if (!b->argmax && b->include_pad)
+        windows = whole_windows(w->iw + w->pl + w->pr, w->kw, 1, w->dw, 0, w->ow);
+    else if (!b->argmax)
+        windows = whole_windows(w->iw, w->kw, 1, w->dw, w->pl, w->ow);
+    return (struct range){larger(windows.begin + reach - w->pl, 0),
+                          smaller(windows.end - w->pl, w->iw)};
+}
+
+/* Columns begin <= ix < end of row iy of dx: the inner ones at once, others pixel by pixel. dx: its
+ * plane. */
 static void backward_pixels(const struct backward *b, int iy, int begin, int end, float *dx)
 {
     const struct window *w = b->window;
+    const struct range inner = b->inner;
     const struct cover rows = cover_of(iy + w->pt, w->kh, w->sh, w->dh, w->oh);
-    dx += ((size_t)iy * (size_t)w->iw + (size_t)begin) * b->depth;
-    for (int ix = begin; ix < end; ix++, dx += b->depth) {
+    dx += (size_t)(iy * w->iw) * b->depth;
+    for (int ix = begin, together; ix < end; ix += together) {
         const struct cover columns = cover_of(ix + w->pl, w->kw, w->sw, w->dw, w->ow);
-        if (b->depth == 1)
-            backward_value(b, rows, columns, dx);
+        together = ix >= inner.begin && ix < inner.end ? smaller(inner.end, end) - ix : 1;
+        const size_t count = b->depth * (size_t)together;
+        if (count == 1)
+            backward_value(b, rows, columns, dx + ix);
         else
-            backward_pixel(b, rows, columns, dx);
+            backward_run(b, rows, columns, count, dx + (size_t)ix * b->depth);
     }
 }
 
@@ -707,7 +749,8 @@ static void unpool(const struct window *w, enum layout layout, bool include_pad,
     const struct planes planes = planes_of(w, layout, n);
     const size_t in = (size_t)(w->ih * w->iw) * planes.depth;
     const size_t out = (size_t)(w->oh * w->ow) * planes.depth;
-    struct backward b = {w, include_pad, accumulate, dy, argmax, planes.depth};
+    struct backward b = {w, include_pad, accumulate, dy, argmax, planes.depth, {0, 0}};
+    b.inner = inner_columns(&b);
     const struct squares squares = squares_of(&b);
     for (size_t plane = 0; plane < planes.count; plane++) {
         backward_plane(&b, &squares, dx + plane * in);
