@@ -361,9 +361,10 @@ static struct cover cover_of(int place, int kernel, int stride, int dilation, in
         cover.k++;
     if (place >= 0)
         cover.o = place / stride;
-    while (cover.o >= outputs && cover.k < kernel) {
-        cover.o += cover.o_step;
-        cover.k += cover.k_step;
+    if (cover.o >= outputs) {
+        const int beyond = (cover.o - outputs) / -cover.o_step + 1;
+        cover.o += beyond * cover.o_step;
+        cover.k += beyond * cover.k_step;
     }
     return cover;
 }
