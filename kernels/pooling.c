@@ -195,28 +195,75 @@ INLINE bool pool_common(enum reduction reduction, int kh, int kw, struct steps s
     return true;
 }
 
-/* Any window over what is contiguous, tap by tap. x: the first tap that counts. */
-static void pool_contiguous(enum reduction reduction, int kw, struct range rows,
-                            struct range columns, struct steps steps, size_t count,
-                            const float *restrict x, float *restrict y, uint16_t *restrict argmax)
+/* The taps of a window that lie in the input. */
+struct taps {
+    struct range rows, columns;
+};
+
+/* Any window, over `lanes` contiguous elements. x: the first tap that counts. */
+INLINE void pool_clipped_block(int lanes, enum reduction reduction, int kw, struct taps taps,
+                               struct steps steps, float share, const float *x, float *y,
+                               uint16_t *argmax)
 {
-    for (size_t i = 0; i < count; i++)
-        y[i] = reduction == MEAN ? 0.0f : -INFINITY;
-    for (size_t i = 0; i < count && reduction == MAXIMUM_AND_PLACE; i++)
-        argmax[i] = (uint16_t)(rows.begin * kw + columns.begin);
-    for (int ki = rows.begin; ki < rows.end; ki++, x += steps.row) {
+    float best[MAX_LANES];
+    int32_t places[MAX_LANES];
+    for (int lane = 0; lane < lanes; lane++) {
+        best[lane] = reduction == MEAN ? 0.0f : -INFINITY;
+        places[lane] = taps.rows.begin * kw + taps.columns.begin;
+    }
+    for (int ki = taps.rows.begin; ki < taps.rows.end; ki++, x += steps.row) {
         const float *at = x;
-        for (int kj = columns.begin; kj < columns.end; kj++, at += steps.tap) {
-            const uint16_t tap = (uint16_t)(ki * kw + kj);
-            if (reduction == MAXIMUM_AND_PLACE)
+        for (int kj = taps.columns.begin; kj < taps.columns.end; kj++, at += steps.tap) {
+            const int32_t tap = ki * kw + kj;
 #pragma omp simd
-                for (size_t i = 0; i < count; i++)
-                    argmax[i] = wins(at[i], y[i]) ? tap : argmax[i];
-#pragma omp simd
-            for (size_t i = 0; i < count; i++)
-                y[i] = reduction == MEAN ? y[i] + at[i] : wins(at[i], y[i]) ? at[i] : y[i];
+            for (int lane = 0; lane < lanes; lane++) {
+                const bool better = wins(at[lane], best[lane]);
+                best[lane] = reduction == MEAN ? best[lane] + at[lane]
+                             : better          ? at[lane]
+                                               : best[lane];
+                places[lane] = better ? tap : places[lane];
+            }
         }
     }
+    for (int lane = 0; lane < lanes; lane++)
+        y[lane] = best[lane] * share;
+    for (int lane = 0; lane < lanes && reduction == MAXIMUM_AND_PLACE; lane++)
+        argmax[lane] = (uint16_t)places[lane];
+}
+
+INLINE void pool_clipped_blocks(size_t lanes, enum reduction reduction, int kw, struct taps taps,
+                                struct steps steps, float share, size_t count, const float *x,
+                                float *y, uint16_t *argmax)
+{
+    for (size_t i = 0; i < count; i += lanes) {
+        const size_t at = i + lanes <= count ? i : count - lanes;
+        pool_clipped_block((int)lanes, reduction, kw, taps, steps, share, x + at, y + at,
+                           reduction == MAXIMUM_AND_PLACE ? argmax + at : NULL);
+    }
+}
+
+INLINE void pool_clipped_widths(enum reduction reduction, int kw, struct taps taps,
+                                struct steps steps, float share, size_t count, const float *x,
+                                float *y, uint16_t *argmax)
+{
+    if (count >= 16)
+        pool_clipped_blocks(16, reduction, kw, taps, steps, share, count, x, y, argmax);
+    else if (count >= 8)
+        pool_clipped_blocks(8, reduction, kw, taps, steps, share, count, x, y, argmax);
+    else
+        pool_clipped_blocks(4, reduction, kw, taps, steps, share, count, x, y, argmax);
+}
+
+/* Any window over 4 contiguous elements or more. */
+APART void pool_contiguous(enum reduction reduction, int kw, struct taps taps, struct steps steps,
+                           float share, size_t count, const float *x, float *y, uint16_t *argmax)
+{
+    if (reduction == MEAN)
+        pool_clipped_widths(MEAN, kw, taps, steps, share, count, x, y, NULL);
+    else if (reduction == MAXIMUM)
+        pool_clipped_widths(MAXIMUM, kw, taps, steps, 1.0f, count, x, y, NULL);
+    else
+        pool_clipped_widths(MAXIMUM_AND_PLACE, kw, taps, steps, 1.0f, count, x, y, argmax);
 }
 
 static float sum_row(size_t count, size_t step, const float *x)
@@ -233,9 +280,10 @@ static float sum_row(size_t count, size_t step, const float *x)
 }
 
 /* Any window of one channel. */
-static float pool_window(enum reduction reduction, int kw, struct range rows, struct range columns,
-                         struct steps steps, const float *x, uint16_t *argmax)
+static float pool_window(enum reduction reduction, int kw, struct taps taps, struct steps steps,
+                         float share, const float *x, uint16_t *argmax)
 {
+    const struct range rows = taps.rows, columns = taps.columns;
     float best = reduction == MEAN ? 0.0f : -INFINITY;
     int place = rows.begin * kw + columns.begin;
     for (int ki = rows.begin; ki < rows.end; ki++, x += steps.row) {
@@ -251,7 +299,7 @@ static float pool_window(enum reduction reduction, int kw, struct range rows, st
     }
     if (reduction == MAXIMUM_AND_PLACE)
         *argmax = (uint16_t)place;
-    return best;
+    return best * share;
 }
 
 struct forward {
@@ -289,17 +337,15 @@ static void pool_runs(const struct forward *forward, size_t depth, int oy, int o
             pool_common(MAXIMUM_AND_PLACE, w->kh, w->kw, steps, 1.0f, runs, count, x, y, argmax))
             return;
     }
+    const struct taps taps = {rows, columns};
     for (size_t run = 0; run < runs; run++, x += steps.run, y += count) {
         uint16_t *places = argmax ? argmax + run * count : NULL;
         if (steps.lane == 1 && count >= 4)
-            pool_contiguous(reduction, w->kw, rows, columns, steps, count, x, y, places);
+            pool_contiguous(reduction, w->kw, taps, steps, share, count, x, y, places);
         else
             for (size_t i = 0; i < count; i++)
-                y[i] = pool_window(reduction, w->kw, rows, columns, steps, x + i * steps.lane,
+                y[i] = pool_window(reduction, w->kw, taps, steps, share, x + i * steps.lane,
                                    places ? places + i : NULL);
-        if (reduction == MEAN)
-            for (size_t i = 0; i < count; i++)
-                y[i] *= share;
     }
 }
 
