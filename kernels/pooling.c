@@ -201,9 +201,9 @@ struct taps {
 };
 
 /* Any window, over `lanes` contiguous elements. x: the first tap that counts. */
-INLINE void pool_clipped_block(int lanes, enum reduction reduction, int kw, struct taps taps,
-                               struct steps steps, float share, const float *x, float *y,
-                               uint16_t *argmax)
+INLINE void pool_taps_block(int lanes, enum reduction reduction, int kw, struct taps taps,
+                            struct steps steps, float share, const float *x, float *y,
+                            uint16_t *argmax)
 {
     float best[MAX_LANES];
     int32_t places[MAX_LANES];
@@ -231,27 +231,26 @@ INLINE void pool_clipped_block(int lanes, enum reduction reduction, int kw, stru
         argmax[lane] = (uint16_t)places[lane];
 }
 
-INLINE void pool_clipped_blocks(size_t lanes, enum reduction reduction, int kw, struct taps taps,
-                                struct steps steps, float share, size_t count, const float *x,
-                                float *y, uint16_t *argmax)
+INLINE void pool_taps_blocks(size_t lanes, enum reduction reduction, int kw, struct taps taps,
+                             struct steps steps, float share, size_t count, const float *x,
+                             float *y, uint16_t *argmax)
 {
     for (size_t i = 0; i < count; i += lanes) {
         const size_t at = i + lanes <= count ? i : count - lanes;
-        pool_clipped_block((int)lanes, reduction, kw, taps, steps, share, x + at, y + at,
-                           reduction == MAXIMUM_AND_PLACE ? argmax + at : NULL);
+        pool_taps_block((int)lanes, reduction, kw, taps, steps, share, x + at, y + at,
+                        reduction == MAXIMUM_AND_PLACE ? argmax + at : NULL);
     }
 }
 
-INLINE void pool_clipped_widths(enum reduction reduction, int kw, struct taps taps,
-                                struct steps steps, float share, size_t count, const float *x,
-                                float *y, uint16_t *argmax)
+INLINE void pool_taps_widths(enum reduction reduction, int kw, struct taps taps, struct steps steps,
+                             float share, size_t count, const float *x, float *y, uint16_t *argmax)
 {
     if (count >= 16)
-        pool_clipped_blocks(16, reduction, kw, taps, steps, share, count, x, y, argmax);
+        pool_taps_blocks(16, reduction, kw, taps, steps, share, count, x, y, argmax);
     else if (count >= 8)
-        pool_clipped_blocks(8, reduction, kw, taps, steps, share, count, x, y, argmax);
+        pool_taps_blocks(8, reduction, kw, taps, steps, share, count, x, y, argmax);
     else
-        pool_clipped_blocks(4, reduction, kw, taps, steps, share, count, x, y, argmax);
+        pool_taps_blocks(4, reduction, kw, taps, steps, share, count, x, y, argmax);
 }
 
 /* Any window over 4 contiguous elements or more. */
@@ -259,11 +258,11 @@ APART void pool_contiguous(enum reduction reduction, int kw, struct taps taps, s
                            float share, size_t count, const float *x, float *y, uint16_t *argmax)
 {
     if (reduction == MEAN)
-        pool_clipped_widths(MEAN, kw, taps, steps, share, count, x, y, NULL);
+        pool_taps_widths(MEAN, kw, taps, steps, share, count, x, y, NULL);
     else if (reduction == MAXIMUM)
-        pool_clipped_widths(MAXIMUM, kw, taps, steps, 1.0f, count, x, y, NULL);
+        pool_taps_widths(MAXIMUM, kw, taps, steps, 1.0f, count, x, y, NULL);
     else
-        pool_clipped_widths(MAXIMUM_AND_PLACE, kw, taps, steps, 1.0f, count, x, y, argmax);
+        pool_taps_widths(MAXIMUM_AND_PLACE, kw, taps, steps, 1.0f, count, x, y, argmax);
 }
 
 static float sum_row(size_t count, size_t step, const float *x)
@@ -407,7 +406,7 @@ static struct cover cover_of(int place, int kernel, int stride, int dilation, in
         cover.k++;
     if (place >= 0)
         cover.o = place / stride;
-    if (cover.o >= outputs) {
+    if (cover.o >= outputs && cover.o_step < 0) {
         const int beyond = (cover.o - outputs) / -cover.o_step + 1;
         cover.o += beyond * cover.o_step;
         cover.k += beyond * cover.k_step;
@@ -735,8 +734,8 @@ static void backward_squares(const struct backward *b, const struct squares *squ
                    dx + (top * (size_t)w->iw + (size_t)(2 * ox - w->pl)) * depth);
 }
 
-/* Columns begin <= ix < end whose windows each lie one further on than those of the column before:
- * all kw exist, and where means are taken, over equally many columns. */
+/* Columns begin <= ix < end, each covered by the windows next to those of the column before: all kw
+ * exist, and where means are taken, over equally many columns. Elsewhere than at stride 1: none. */
 static struct range inner_columns(const struct backward *b)
 {
     const struct window *w = b->window;
