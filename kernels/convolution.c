@@ -26,8 +26,10 @@ struct convolution convolution_plan(struct window window)
         c.lowering = LOWERING_POINTWISE;
     } else if (window.g == 1 && window.ic < FEW_CHANNELS) {
         taps_plan(&c);
-    } else {
+    } else if (window.g == 1) {
         pixels_plan(&c, LAYOUT_NHWC);
+    } else {
+        groups_plan(&c, LAYOUT_NHWC);
     }
     return c;
 }
@@ -42,7 +44,10 @@ struct convolution convolution_plan_for(struct window window, enum layout x_layo
         return c;
     }
     c = (struct convolution){.window = window};
-    pixels_plan(&c, x_layout);
+    if (window.g == 1)
+        pixels_plan(&c, x_layout);
+    else
+        groups_plan(&c, x_layout);
     return c;
 }
 
@@ -69,6 +74,10 @@ void convolution_weight_strides(const struct convolution *c, size_t strides[5])
 void convolution_forward(const struct convolution *c, const struct kernels *k, int n,
                          const float *x, const float *w, float *y, float *scratch)
 {
+    if (c->merged) {
+        groups_forward(c, k, n, x, w, y, scratch);
+        return;
+    }
     switch (c->lowering) {
     case LOWERING_TAPS:
         taps_forward(c, k, n, x, w, y, scratch);
@@ -112,6 +121,10 @@ void convolution_backward(const struct convolution *c, const struct kernels *k, 
     bool scatters = c->lowering == LOWERING_TAPS || (c->lowering == LOWERING_PIXELS && !c->by_rows);
     if (dx && scatters && !accumulate_dx)
         memset(dx, 0, (size_t)n * input_size(&c->window) * sizeof *dx);
+    if (c->merged) {
+        groups_backward(c, k, n, x, w, dy, accumulate_dx, dx, accumulate_dw, dw, scratch);
+        return;
+    }
     switch (c->lowering) {
     case LOWERING_TAPS:
         taps_backward(c, k, n, x, w, dy, dx, accumulate_dw, dw, scratch);

@@ -1,6 +1,6 @@
-/* The two ways of lowering a convolution to products, taps first and pixels first, for
- * convolution.c alone; the arguments are those of convolution.h. dx is added to, but by a pointwise
- * convolution with add_dx false. */
+/* The ways of lowering a convolution to products, taps first, pixels first and groups in blocks,
+ * for convolution.c alone; the arguments are those of convolution.h. dx is added to, but by a
+ * pointwise convolution with add_dx false. */
 #ifndef KERNELS_LOWERED_H
 #define KERNELS_LOWERED_H
 
@@ -52,5 +52,14 @@ void pixels_backward(const struct convolution *c, const struct kernels *k, int n
                      float *dx, bool add_dw, float *dw, float *scratch);
 void pixels_weights_tile(const struct convolution *c, const struct kernels *k, int n, int tile,
                          const float *x, const float *dy, float *dw, float *scratch);
+
+/* For g > 1: pixels first, in dense blocks of groups where that is faster; c->merged is set then,
+ * and the functions below are the ones to call. */
+void groups_plan(struct convolution *c, enum layout x_layout);
+void groups_forward(const struct convolution *c, const struct kernels *k, int n, const float *x,
+                    const float *weights, float *y, float *scratch);
+void groups_backward(const struct convolution *c, const struct kernels *k, int n, const float *x,
+                     const float *weights, const float *dy, bool add_dx, float *dx, bool add_dw,
+                     float *dw, float *scratch);
 
 #endif

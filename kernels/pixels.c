@@ -28,7 +28,7 @@ static size_t plan_tiles(struct convolution *c)
     size_t width = (size_t)c->kernel_rows * (size_t)w->kw * (size_t)(w->ic / w->g);
     c->rows = TILE_ROWS;
     int filters = c->by_rows ? ROWS_CHANNELS : PIECES_FILTERS;
-    c->pieces = product_small_is_fast() && w->oc <= filters;
+    c->pieces = product_small_is_fast() && w->oc / w->g <= filters;
     if (c->pieces) {
         size_t rows = PIECES_FLOATS / width;
         c->rows = rows > PIECES_ROWS ? smaller_of((int)rows, TILE_ROWS) : PIECES_ROWS;
@@ -70,8 +70,8 @@ static bool rows_pay(const struct convolution *c)
 {
     const struct window *w = &c->window;
     struct convolution by_rows = *c;
-    if (c->x_layout != LAYOUT_NHWC || w->g > 1 || w->sh > 1 || w->sw > 1 || w->ic > ROWS_CHANNELS ||
-        w->oc > ROWS_CHANNELS || output_pixels(w) < ROWS_PIXELS)
+    if (c->x_layout != LAYOUT_NHWC || w->sh > 1 || w->sw > 1 || w->ic / w->g > ROWS_CHANNELS ||
+        w->oc / w->g > ROWS_CHANNELS || output_pixels(w) < ROWS_PIXELS)
         return false;
     plan_rows(&by_rows);
     int more = by_rows.columns.oh - w->oh;
@@ -112,9 +112,11 @@ void pixels_transpose(const struct convolution *c, const struct kernels *k, cons
         k->transpose(filter_taps(w), w->oc, weights, transposed);
         return;
     }
-    size_t size = (size_t)w->ic * (size_t)w->oc;
-    for (int tap = w->kh * w->kw - 1; tap >= 0; tap--, transposed += size)
-        k->transpose(w->ic, w->oc, weights + (size_t)tap * size, transposed);
+    int icg = w->ic / w->g, ocg = w->oc / w->g, taps = w->kh * w->kw;
+    size_t size = (size_t)icg * (size_t)ocg;
+    for (int group = 0; group < w->g; group++, weights += (size_t)taps * size)
+        for (int tap = taps - 1; tap >= 0; tap--, transposed += size)
+            k->transpose(icg, ocg, weights + (size_t)tap * size, transposed);
 }
 
 /* A tile: output pixels of n images, cut evenly, and the rows of the matrix that is gathered. */
