@@ -24,7 +24,7 @@ DATA = """\
 source = synthetic
 shape = {0}x{1}x{2}
 classes = {classes}
-count = 64
+count = 62
 """
 TRAIN = """\
 [train]
