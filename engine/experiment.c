@@ -36,6 +36,16 @@ struct data_facts experiment_facts(const struct dataset *data)
     };
 }
 
+/* Those of init_from, if the config has it. */
+static enum colonnade_status take_weights(struct run *run, struct weights_taken *taken,
+                                          struct colonnade_error *error)
+{
+    *taken = (struct weights_taken){0};
+    if (!run->settings.init_from)
+        return COLONNADE_OK;
+    return weights_take(run->graph, run->model, run->config, run->settings.init_from, taken, error);
+}
+
 enum colonnade_status experiment_begin(struct run **run, struct config *config,
                                        const struct dataset *data, struct weights_taken *taken,
                                        struct colonnade_error *error)
@@ -45,9 +55,7 @@ enum colonnade_status experiment_begin(struct run **run, struct config *config,
     struct run *made = NULL;
     *taken = (struct weights_taken){0};
     TRY(run_create(&made, config, &facts, error));
-    if (made->settings.init_from)
-        TRY(weights_take(made->graph, made->model, made->config, made->settings.init_from, taken,
-                         error));
+    TRY(take_weights(made, taken, error));
     *run = made;
     made = NULL;
 out:
@@ -132,24 +140,13 @@ enum colonnade_status colonnade_run_predict(const struct colonnade_run *run, siz
     return predict(run->run, n, images, thread_count(threads), probabilities, error);
 }
 
-/* Those of init_from, if the config has it. */
-static enum colonnade_status take_weights(struct run *run, struct colonnade_error *error)
-{
-    enum colonnade_status status = COLONNADE_OK;
-    struct weights_taken taken = {0};
-    if (run->settings.init_from)
-        status = weights_take(run->graph, run->model, run->config, run->settings.init_from, &taken,
-                              error);
-    weights_taken_finish(&taken);
-    return status;
-}
-
 /* Takes over `config`, also on error. */
 static enum colonnade_status open_config(struct colonnade_experiment *experiment,
                                          struct config *config, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     struct settings settings;
+    struct weights_taken taken = {0};
     TRY(settings_read(&settings, config, error));
     TRY(dataset_open(&experiment->data, config, settings.seed, true, error));
     const struct data_facts facts = experiment_facts(experiment->data);
@@ -159,8 +156,9 @@ static enum colonnade_status open_config(struct colonnade_experiment *experiment
     TRY(config_check_all_read(experiment->run.run->config, error));
     experiment->weights_due = access(colonnade_experiment_output(experiment), F_OK) == 0;
     if (!experiment->weights_due)
-        TRY(take_weights(experiment->run.run, error));
+        TRY(take_weights(experiment->run.run, &taken, error));
 out:
+    weights_taken_finish(&taken);
     config_destroy(config);
     return status;
 }
@@ -265,18 +263,20 @@ enum colonnade_status colonnade_experiment_train(struct colonnade_experiment *ex
     enum colonnade_status status = COLONNADE_OK;
     static const struct colonnade_training plain = {0};
     struct view view = {.training = training ? training : &plain};
+    struct weights_taken taken = {0};
     const struct sink file = {.checkpoint = save};
     const struct sink progress = {.context = &view, .epoch = report_epoch};
     const struct sink *sinks[] = {&file, &progress};
     if (view.training->resume)
         TRY(resume(experiment, error));
     if (experiment->weights_due)
-        TRY(take_weights(experiment->run.run, error));
+        TRY(take_weights(experiment->run.run, &taken, error));
     experiment->weights_due = false;
     struct run *run = experiment->run.run;
     int threads = view.training->threads ? view.training->threads : run->settings.threads;
     TRY(train(run, experiment->data, thread_count(threads), sinks, view.training->progress ? 2 : 1,
               &view.stop, error));
 out:
+    weights_taken_finish(&taken);
     return status;
 }

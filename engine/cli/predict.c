@@ -239,17 +239,14 @@ out:
 /* --- the whole --- */
 
 /* How the run's own images were made to fit. */
-static enum colonnade_status fit_of_run(enum image_fit *fit, struct config *config,
-                                        struct colonnade_error *error)
+static enum image_fit fit_of_run(struct config *config)
 {
-    static const char *const names[] = {"crop", "pad", "stretch"};
     const struct section *section = config_section(config, "data");
     const struct entry *entry = section ? config_entry(section, "fit") : NULL;
-    *fit = IMAGE_CROP;
-    for (size_t i = 0; entry && i < sizeof names / sizeof *names; i++)
-        if (strcmp(entry->value, names[i]) == 0)
-            *fit = (enum image_fit)i;
-    return COLONNADE_OK;
+    for (int i = 0; entry && image_fit_names[i]; i++)
+        if (strcmp(entry->value, image_fit_names[i]) == 0)
+            return (enum image_fit)i;
+    return IMAGE_CROP;
 }
 
 static enum colonnade_status target_of_run(struct image_target *target, const struct run *run,
@@ -257,11 +254,10 @@ static enum colonnade_status target_of_run(struct image_target *target, const st
 {
     enum colonnade_status status = COLONNADE_OK;
     const struct shape shape = run->data.shape;
-    *target = (struct image_target){shape.c, shape.h, shape.w, IMAGE_CROP};
+    *target = (struct image_target){shape.c, shape.h, shape.w, fit_of_run(run->config)};
     if (shape.c != 1 && shape.c != 3)
         RAISE(COLONNADE_FAILURE,
               "the run was trained on images of %d channels; image files give 1 or 3", shape.c);
-    TRY(fit_of_run(&target->fit, run->config, error));
 out:
     return status;
 }

@@ -13,7 +13,7 @@
 
 static const char *const auto_word[] = {"auto", NULL};
 static const char *const channel_words[] = {"1", "3", NULL};
-static const char *const fit_words[] = {
+const char *const image_fit_names[] = {
     [IMAGE_CROP] = "crop", [IMAGE_PAD] = "pad", [IMAGE_STRETCH] = "stretch", NULL};
 static const char *const bad_image_words[] = {
     [BAD_IMAGE_FAIL] = "fail", [BAD_IMAGE_SKIP] = "skip", NULL};
@@ -42,7 +42,7 @@ const struct key data_keys[] = {
      .help = "HxW, to which images are brought"},
     {"channels", KEY_CHOICE, FIELD(channels), .fallback = "3", .choices = channel_words,
      .help = "1: grey, 3: RGB, whatever the files hold"},
-    {"fit", KEY_CHOICE, FIELD(fit), .fallback = "crop", .choices = fit_words,
+    {"fit", KEY_CHOICE, FIELD(fit), .fallback = "crop", .choices = image_fit_names,
      .help = "how another aspect ratio is met: cut off, padded with black, or stretched"},
     {"on_bad_image", KEY_CHOICE, FIELD(on_bad_image), .fallback = "fail",
      .choices = bad_image_words,

@@ -26,6 +26,8 @@ enum image_fit {
     IMAGE_STRETCH, /* takes its aspect ratio */
 };
 
+extern const char *const image_fit_names[]; /* the config's words for it, NULL-terminated */
+
 struct image_target {
     int c, h, w; /* c: 1 or 3 */
     enum image_fit fit;

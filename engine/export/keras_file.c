@@ -135,27 +135,27 @@ out:
     return status;
 }
 
-enum colonnade_status keras_make_weights(const struct keras_model *model, const char *path,
-                                         unsigned char **bytes, size_t *count,
-                                         struct colonnade_error *error)
+static enum colonnade_status write_file(struct place file, const void *content,
+                                        struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
+    const struct keras_model *model = content;
     static const char *const backend[] = {"tensorflow"}, *const version[] = {keras_version};
     static const char *const mark[] = {"colonnade " COLONNADE_VERSION};
-    struct place file = {path, H5I_INVALID_HID};
-    struct hdf5_quiet quiet;
-    hdf5_quiet_begin(&quiet);
-    TRY(store_create(&file, error));
     TRY(place_write_ascii(file, "backend", 0, backend, error));
     TRY(place_write_ascii(file, "keras_version", 0, version, error));
     TRY(place_write_ascii(file, KERAS_MARK, 0, mark, error));
     TRY(write_layers(file, model, error));
     TRY(write_golden_samples(file, model->network, error));
-    TRY(store_image(file, bytes, count, error));
 out:
-    place_close(file.id);
-    hdf5_quiet_end(&quiet);
     return status;
+}
+
+enum colonnade_status keras_make_weights(const struct keras_model *model, const char *path,
+                                         unsigned char **bytes, size_t *count,
+                                         struct colonnade_error *error)
+{
+    return store_make(path, write_file, model, bytes, count, error);
 }
 
 bool keras_recognizes(const char *path)

@@ -24,25 +24,28 @@ static enum colonnade_status live_path(char **path, const char *run, struct colo
     return error_set(error, COLONNADE_FAILURE, "no memory for a file's name");
 }
 
+static enum colonnade_status write_live(struct place file, const void *content,
+                                        struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const struct run *run = content;
+    TRY(store_write_root(file, LIVE_FORMAT, run->config, run->settings.seed, run->status, error));
+    TRY(write_metrics(file, &run->metrics, error));
+out:
+    return status;
+}
+
 enum colonnade_status live_save(const struct run *run, const char *path,
                                 struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
-    struct place file = {path, H5I_INVALID_HID};
     unsigned char *bytes = NULL;
     size_t count = 0;
     char *live = NULL;
-    struct hdf5_quiet quiet;
-    hdf5_quiet_begin(&quiet);
     TRY(live_path(&live, path, error));
-    TRY(store_create(&file, error));
-    TRY(store_write_root(file, LIVE_FORMAT, run->config, run->settings.seed, run->status, error));
-    TRY(write_metrics(file, &run->metrics, error));
-    TRY(store_image(file, &bytes, &count, error));
+    TRY(store_make(live, write_live, run, &bytes, &count, error));
     TRY(file_replace_lightly(live, bytes, count, error));
 out:
-    place_close(file.id);
-    hdf5_quiet_end(&quiet);
     free(bytes);
     free(live);
     return status;

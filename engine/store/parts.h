@@ -9,18 +9,20 @@
 enum { FORMAT_VERSION = 1, SEAL_BYTES = 16 };
 #define FORMAT_NAME "colonnade-run"
 
-/* A new file in memory, in the oldest form of HDF5 that can hold it: then every HDF5 reads it. The
- * caller closes `file->id`. */
-enum colonnade_status store_create(struct place *file, struct colonnade_error *error);
+/* Fills an open file with what `content` is. */
+typedef enum colonnade_status store_writer(struct place file, const void *content,
+                                           struct colonnade_error *error);
+
+/* The bytes of a new file and their seal, for file_replace(); the caller frees them, also on error.
+ * The file is in the oldest form of HDF5 that can hold it: then every HDF5 reads it. */
+enum colonnade_status store_make(const char *path, store_writer *write, const void *content,
+                                 unsigned char **bytes, size_t *count,
+                                 struct colonnade_error *error);
 
 /* The attributes of the root: what file this is, of which config, made by what and where. */
 enum colonnade_status store_write_root(struct place file, const char *format,
                                        const struct config *config, uint64_t seed,
                                        enum run_status status, struct colonnade_error *error);
-
-/* The bytes of a file in memory and their seal, for file_replace(); the caller frees them. */
-enum colonnade_status store_image(struct place file, unsigned char **bytes, size_t *count,
-                                  struct colonnade_error *error);
 
 /* Raises where the file is not of that format, which messages call a Colonnade `kind`, or of
  * another version than this program's. */

@@ -131,10 +131,11 @@ out:
     return status;
 }
 
-static enum colonnade_status write_run(struct place file, const struct run *run,
+static enum colonnade_status write_run(struct place file, const void *content,
                                        struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
+    const struct run *run = content;
     TRY(store_write_root(file, FORMAT_NAME, run->config, run->settings.seed, run->status, error));
     TRY(write_model(file, "state_dict", run_weights(run), error));
     TRY(write_optimizer(file, run, error));
@@ -150,7 +151,7 @@ out:
     return status;
 }
 
-enum colonnade_status store_create(struct place *file, struct colonnade_error *error)
+static enum colonnade_status create_image(struct place *file, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
@@ -164,8 +165,8 @@ out:
     return status;
 }
 
-enum colonnade_status store_image(struct place file, unsigned char **bytes, size_t *count,
-                                  struct colonnade_error *error)
+static enum colonnade_status copy_image(struct place file, unsigned char **bytes, size_t *count,
+                                        struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     const ssize_t size =
@@ -182,17 +183,17 @@ out:
     return status;
 }
 
-static enum colonnade_status make_image(const struct run *run, const char *path,
-                                        unsigned char **bytes, size_t *count,
-                                        struct colonnade_error *error)
+enum colonnade_status store_make(const char *path, store_writer *write, const void *content,
+                                 unsigned char **bytes, size_t *count,
+                                 struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     struct place file = {path, H5I_INVALID_HID};
     struct hdf5_quiet quiet;
     hdf5_quiet_begin(&quiet);
-    TRY(store_create(&file, error));
-    TRY(write_run(file, run, error));
-    TRY(store_image(file, bytes, count, error));
+    TRY(create_image(&file, error));
+    TRY(write(file, content, error));
+    TRY(copy_image(file, bytes, count, error));
 out:
     place_close(file.id);
     hdf5_quiet_end(&quiet);
@@ -205,7 +206,7 @@ enum colonnade_status run_save(const struct run *run, const char *path,
     enum colonnade_status status = COLONNADE_OK;
     unsigned char *bytes = NULL;
     size_t count = 0;
-    TRY(make_image(run, path, &bytes, &count, error));
+    TRY(store_make(path, write_run, run, &bytes, &count, error));
     TRY(file_replace(path, bytes, count, error));
 out:
     free(bytes);

@@ -154,28 +154,20 @@ out:
     return status;
 }
 
-static enum colonnade_status make_image(const struct sweep *sweep, const char *path,
-                                        unsigned char **bytes, size_t *count,
-                                        struct colonnade_error *error)
+static enum colonnade_status write_sweep(struct place file, const void *content,
+                                         struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
-    struct place file = {path, H5I_INVALID_HID}, group = {.id = H5I_INVALID_HID};
-    struct hdf5_quiet quiet;
-    hdf5_quiet_begin(&quiet);
-    TRY(store_create(&file, error));
+    const struct sweep *sweep = content;
+    struct place group = {.id = H5I_INVALID_HID};
     TRY(store_write_root(file, SWEEP_FORMAT, sweep->config, sweep->settings.seed, sweep->status,
                          error));
     TRY(place_write_attribute(file, "jobs", VALUE_INT, 0, &sweep->jobs, error));
     TRY(place_write_attribute(file, "threads", VALUE_INT, 0, &sweep->threads, error));
     TRY(place_create_group(file, "combinations", &group, error));
     TRY(write_rows(group, sweep, error));
-    place_close(group.id);
-    group.id = H5I_INVALID_HID;
-    TRY(store_image(file, bytes, count, error));
 out:
     place_close(group.id);
-    place_close(file.id);
-    hdf5_quiet_end(&quiet);
     return status;
 }
 
@@ -185,7 +177,7 @@ enum colonnade_status sweep_save(const struct sweep *sweep, const char *path,
     enum colonnade_status status = COLONNADE_OK;
     unsigned char *bytes = NULL;
     size_t count = 0;
-    TRY(make_image(sweep, path, &bytes, &count, error));
+    TRY(store_make(path, write_sweep, sweep, &bytes, &count, error));
     TRY(file_replace(path, bytes, count, error));
 out:
     free(bytes);
