@@ -141,7 +141,7 @@ static enum colonnade_status write_picture(FILE *page, const struct run *run,
             "alt=\"Confusion matrix of %d classes; the pairs confused most are listed below\" "
             "src=\"",
             classes, classes, classes);
-    TRY(image_uri(page, pixels, classes, classes, error));
+    TRY(image_uri(page, pixels, classes, classes, 4, error));
     fputs("\"><figcaption>Rows: the true class, from the first at the top. Columns: the predicted "
           "one.</figcaption></figure>\n",
           page);
@@ -184,7 +184,8 @@ static void write_mistakes(FILE *page, const struct run *run)
         page);
     for (int i = 0; i < count; i++) {
         int64_t images = images_of(&run->evaluation, mistakes[i].actual);
-        fputs("<tr><th scope=\"row\">", page);
+        fprintf(page, "<tr data-actual=\"%d\" data-predicted=\"%d\"><th scope=\"row\">",
+                mistakes[i].actual, mistakes[i].predicted);
         html_text(page, run->data.class_names[mistakes[i].actual]);
         fputs("</th><td class=\"text\">", page);
         html_text(page, run->data.class_names[mistakes[i].predicted]);

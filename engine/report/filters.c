@@ -89,7 +89,7 @@ static enum colonnade_status write_filter(FILE *page, const struct filters *filt
             "<li><img class=\"pixels\" alt=\"filter %d\" title=\"filter %d\" "
             "style=\"--columns:%d;--rows:%d\" src=\"",
             index, index, width, dims[2]);
-    TRY(image_uri(page, pixels, width, dims[2], error));
+    TRY(image_uri(page, pixels, width, dims[2], 4, error));
     fputs("\"></li>\n", page);
 out:
     free(pixels);

@@ -10,7 +10,10 @@
 #include <string.h>
 #include <zlib.h>
 
-enum { CHUNK_OVERHEAD = 12, HEADER = 13, SIGNATURE = 8 };
+enum { CHUNK_OVERHEAD = 12, HEADER = 13, SIGNATURE = 8, SMALL_SIDE = 128 };
+
+/* PNG's colour types, by channels. */
+static const unsigned char colour_types[] = {[1] = 0, [3] = 2, [4] = 6};
 
 static unsigned char *put32(unsigned char *to, uint32_t value)
 {
@@ -45,11 +48,12 @@ static void write_base64(FILE *page, const unsigned char *data, size_t count)
 }
 
 enum colonnade_status image_uri(FILE *page, const unsigned char *pixels, int width, int height,
-                                struct colonnade_error *error)
+                                int channels, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     unsigned char *rows = NULL, *packed = NULL, *png = NULL;
-    size_t row = 4 * (size_t)width, raw = (row + 1) * (size_t)height; /* a filter byte, 0, a row */
+    size_t row = (size_t)channels * (size_t)width;
+    size_t raw = (row + 1) * (size_t)height; /* a filter byte, 0, a row */
     uLongf packed_bytes = compressBound((uLong)raw);
     TRY(memory_allocate(&rows, raw, 1, "a picture", error));
     TRY(memory_allocate(&packed, packed_bytes, 1, "a picture", error));
@@ -60,7 +64,7 @@ enum colonnade_status image_uri(FILE *page, const unsigned char *pixels, int wid
     if (compress2(packed, &packed_bytes, rows, (uLong)raw, Z_BEST_COMPRESSION) != Z_OK)
         RAISE(COLONNADE_FAILURE, "zlib could not pack a picture of %dx%d pixels", width, height);
 
-    unsigned char header[HEADER] = {[8] = 8 /* bits */, [9] = 6 /* RGBA */};
+    unsigned char header[HEADER] = {[8] = 8 /* bits */, [9] = colour_types[channels]};
     put32(put32(header, (uint32_t)width), (uint32_t)height);
     memcpy(png, "\x89PNG\r\n\x1a\n", SIGNATURE);
     unsigned char *end = put_chunk(png + SIGNATURE, "IHDR", header, HEADER);
@@ -72,5 +76,37 @@ out:
     free(rows);
     free(packed);
     free(png);
+    return status;
+}
+
+/* The mean of channel `c` over the square of `side` pixels at (x, y), as far as the image goes. */
+static unsigned char mean_of(const unsigned char *image, int width, int height, int channels, int x,
+                             int y, int side, int c)
+{
+    unsigned long sum = 0, count = 0;
+    for (int j = y; j < y + side && j < height; j++)
+        for (int i = x; i < x + side && i < width; i++, count++)
+            sum += image[((size_t)j * (size_t)width + (size_t)i) * (size_t)channels + (size_t)c];
+    return (unsigned char)((sum + count / 2) / count);
+}
+
+enum colonnade_status image_small_uri(FILE *page, const unsigned char *image, int width, int height,
+                                      int channels, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const int longer = width > height ? width : height;
+    const int side = (longer + SMALL_SIDE - 1) / SMALL_SIDE, shown = channels == 3 ? 3 : 1;
+    const int columns = (width + side - 1) / side, rows = (height + side - 1) / side;
+    unsigned char *pixels = NULL;
+    TRY(memory_allocate(&pixels, (size_t)columns * (size_t)rows, (size_t)shown, "a picture",
+                        error));
+    unsigned char *to = pixels;
+    for (int y = 0; y < rows; y++)
+        for (int x = 0; x < columns; x++)
+            for (int c = 0; c < shown; c++)
+                *to++ = mean_of(image, width, height, channels, x * side, y * side, side, c);
+    TRY(image_uri(page, pixels, columns, rows, shown, error));
+out:
+    free(pixels);
     return status;
 }

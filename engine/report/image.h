@@ -6,8 +6,14 @@
 
 #include <stdio.h>
 
-/* Writes `pixels` [height, width, 4] (red, green, blue, opacity) as the data URI of a PNG. */
+/* Writes `pixels` [height, width, channels] as the data URI of a PNG. One channel is grey, three
+ * are red, green, blue, a fourth is opacity. */
 enum colonnade_status image_uri(FILE *page, const unsigned char *pixels, int width, int height,
-                                struct colonnade_error *error);
+                                int channels, struct colonnade_error *error);
+
+/* The same of an image of any number of channels, for a list of many: of other than three the first
+ * in grey; where a side is longer than 128, a pixel is the mean of a square of them. */
+enum colonnade_status image_small_uri(FILE *page, const unsigned char *image, int width, int height,
+                                      int channels, struct colonnade_error *error);
 
 #endif

@@ -18,6 +18,7 @@ static const struct {
     {"epochs", section_epochs},   {"data", section_data},           {"classes", section_classes},
     {"network", section_network}, {"confusion", section_confusion}, {"filters", section_filters},
     {"facts", section_facts},     {"config", section_config},       {"samples", section_samples},
+    {"worst", section_worst},
 };
 
 static const struct {

@@ -17,5 +17,6 @@ section_writer section_classes, section_confusion;                             /
 section_writer section_network;                                                /* network.c */
 section_writer section_filters;                                                /* filters.c */
 section_writer section_samples;                                                /* samples.c */
+section_writer section_worst;                                                  /* worst.c */
 
 #endif

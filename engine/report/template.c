@@ -19,6 +19,7 @@ static const struct asset assets[] = {
     {"style", report_style, &report_style_bytes},
     {"common", report_common, &report_common_bytes},
     {"script", report_script, &report_script_bytes},
+    {"gallery", report_gallery, &report_gallery_bytes},
     {"sweep_script", report_sweep_script, &report_sweep_script_bytes},
     {"chartjs", report_chartjs, &report_chartjs_bytes},
 };

@@ -217,6 +217,7 @@ static enum colonnade_status fill_run(struct place file, struct run *run,
     if (place_has(file, "evaluation")) {
         TRY(evaluation_init(&run->evaluation, run->data.classes, error));
         TRY(read_evaluation(file, &run->evaluation, error));
+        TRY(read_worst(file, &run->worst, &run->data, error));
         run->evaluated = true;
     }
     TRY(read_samples(file, &run->samples, &run->data, error));

@@ -106,6 +106,12 @@ enum colonnade_status write_evaluation(struct place file, const struct evaluatio
 enum colonnade_status read_evaluation(struct place file, struct evaluation *evaluation,
                                       struct colonnade_error *error);
 
+/* /evaluation/test/worst, of `data`'s shape and classes. */
+enum colonnade_status write_worst(struct place file, const struct worst *worst,
+                                  const struct data_facts *data, struct colonnade_error *error);
+enum colonnade_status read_worst(struct place file, struct worst *worst,
+                                 const struct data_facts *data, struct colonnade_error *error);
+
 /* /data/samples and /data/sample_labels, of `data`'s shape and classes. */
 enum colonnade_status write_samples(struct place file, const struct samples *samples,
                                     const struct data_facts *data, struct colonnade_error *error);

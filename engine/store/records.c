@@ -45,6 +45,14 @@ static const struct field step_fields[] = {
     {"gradient_norm", "1", VALUE_DOUBLE, offsetof(struct step_record, gradient_norm)},
 };
 
+static const struct field worst_fields[] = {
+    {"sample", "1", VALUE_LONG, offsetof(struct worst_image, sample)},
+    {"actual", "1", VALUE_INT, offsetof(struct worst_image, actual)},
+    {"predicted", "1", VALUE_INT, offsetof(struct worst_image, predicted)},
+    {"loss", "nats", VALUE_DOUBLE, offsetof(struct worst_image, loss)},
+    {"probability", "fraction", VALUE_DOUBLE, offsetof(struct worst_image, probability)},
+};
+
 static const struct field evaluation_fields[] = {
     {"count", NULL, VALUE_SIZE, offsetof(struct evaluation, count)},
     {"loss", NULL, VALUE_DOUBLE, offsetof(struct evaluation, loss)},
@@ -66,6 +74,8 @@ static const struct table epoch_table = {"epoch", epoch_fields, COUNT(epoch_fiel
                                          sizeof(struct epoch_record), 64};
 static const struct table step_table = {"step", step_fields, COUNT(step_fields),
                                         sizeof(struct step_record), 1024};
+static const struct table worst_table = {"worst", worst_fields, COUNT(worst_fields),
+                                         sizeof(struct worst_image), 64};
 
 static enum colonnade_status write_fields(struct place place, const struct field *fields,
                                           size_t count, const void *record,
@@ -342,6 +352,70 @@ static struct array images_array(hsize_t n, struct shape shape)
                           .rank = 4,
                           .dims = {n, (hsize_t)shape.h, (hsize_t)shape.w, (hsize_t)shape.c},
                           .labels = {"n", "h", "w", "c"}};
+}
+
+/* The group of what is known of the test split. */
+static enum colonnade_status open_test(struct place file, struct place *test,
+                                       struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct place group = {.id = H5I_INVALID_HID};
+    TRY(place_open(file, "evaluation", &group, error));
+    TRY(place_open(group, "test", test, error));
+out:
+    place_close(group.id);
+    return status;
+}
+
+enum colonnade_status write_worst(struct place file, const struct worst *worst,
+                                  const struct data_facts *data, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const struct array images = images_array(worst->n, data->shape);
+    struct place test = {.id = H5I_INVALID_HID}, group = {.id = H5I_INVALID_HID};
+    TRY(open_test(file, &test, error));
+    TRY(write_table(test, &worst_table, worst->records, worst->n, error));
+    TRY(place_open(test, worst_table.group, &group, error));
+    TRY(place_write_array(group, "images", &images, worst->pixels, error));
+out:
+    place_close(group.id);
+    place_close(test.id);
+    return status;
+}
+
+static enum colonnade_status check_classes(struct place group, const struct worst *worst,
+                                           int classes, struct colonnade_error *error)
+{
+    for (size_t i = 0; i < worst->n; i++) {
+        const struct worst_image *image = &worst->records[i];
+        const bool actual_is = image->actual >= 0 && image->actual < classes;
+        if (!actual_is || image->predicted < 0 || image->predicted >= classes)
+            return place_error(group, actual_is ? "predicted" : "actual", error,
+                               "%d is none of %d classes",
+                               actual_is ? image->predicted : image->actual, classes);
+    }
+    return COLONNADE_OK;
+}
+
+enum colonnade_status read_worst(struct place file, struct worst *worst,
+                                 const struct data_facts *data, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct place test = {.id = H5I_INVALID_HID}, group = {.id = H5I_INVALID_HID};
+    TRY(open_test(file, &test, error));
+    if (!place_has(test, worst_table.group))
+        goto out;
+    TRY(read_table(test, &worst_table, &worst->records, &worst->capacity, &worst->n, error));
+    TRY(place_open(test, worst_table.group, &group, error));
+    TRY(check_classes(group, worst, data->classes, error));
+    const struct array images = images_array(worst->n, data->shape);
+    TRY(place_check_array(group, "images", &images, error));
+    TRY(memory_allocate(&worst->pixels, worst->n, shape_size(data->shape), "images", error));
+    TRY(place_read_array(group, "images", &images, worst->pixels, error));
+out:
+    place_close(group.id);
+    place_close(test.id);
+    return status;
 }
 
 static struct array labels_array(hsize_t n)

@@ -5,6 +5,7 @@
 #include "engine/store/parts.h"
 #include "engine/store/store.h"
 #include "engine/train/samples.h"
+#include "engine/train/worst.h"
 
 #ifdef WITH_OPENBLAS
 #include <cblas.h>
@@ -143,6 +144,8 @@ static enum colonnade_status write_run(struct place file, const void *content,
     TRY(write_data(file, &run->data, error));
     if (run->evaluated)
         TRY(write_evaluation(file, &run->evaluation, error));
+    if (run->evaluated && run->worst.n > 0)
+        TRY(write_worst(file, &run->worst, &run->data, error));
     if (run->samples.n > 0)
         TRY(write_samples(file, &run->samples, &run->data, error));
     if (run->golden.n > 0)
@@ -222,8 +225,9 @@ size_t run_save_bytes(const struct graph *graph, const struct settings *settings
         if (optimizer->states[i])
             floats = size_add(floats, graph->updated_length);
     const struct shape shape = graph->nodes[0].out;
-    size_t image = size_add(size_multiply(sizeof(float), floats),
-                            samples_count(shape, (size_t)settings->batch) * shape_size(shape));
+    const size_t images =
+        size_add(samples_count(shape, (size_t)settings->batch), worst_count(shape, SIZE_MAX));
+    const size_t image = size_add(size_multiply(sizeof(float), floats), images * shape_size(shape));
     /* The image as HDF5 holds it, the copy of it that is written, and half of it again: what of a
      * parameter is converted at a time, and what the allocator keeps; measured. */
     return size_add(size_add(size_multiply(2, image), image / 2), IMAGE_INCREMENT);

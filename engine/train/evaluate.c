@@ -69,9 +69,10 @@ static int predicted_class(const float *logits, int classes)
     return best;
 }
 
-/* Adds a mini-batch that the plan has run; loss, accuracy and top5 are sums until the end. */
+/* Adds a mini-batch that the plan has run; loss, accuracy and top5 are sums until the end. Of the
+ * `verdicts` (NULL: not wanted) those of the batch are the first. */
 static void score_batch(struct evaluator *evaluator, const struct batch *batch,
-                        struct evaluation *evaluation)
+                        struct evaluation *evaluation, struct verdict *verdicts)
 {
     int classes = evaluation->classes;
     const float *logits = plan_logits(evaluator->plan); /* [n, classes] */
@@ -79,7 +80,15 @@ static void score_batch(struct evaluator *evaluator, const struct batch *batch,
                                           1, evaluator->loss, evaluator->rank, NULL);
     for (int i = 0; i < batch->n; i++) {
         size_t row = (size_t)batch->labels[i] * (size_t)classes;
-        int predicted = predicted_class(logits + (size_t)i * (size_t)classes, classes);
+        const float *values = logits + (size_t)i * (size_t)classes;
+        int predicted = predicted_class(values, classes);
+        if (verdicts) {
+            /* loss = log(sum of exp) - the true class's logit */
+            const double true_logit = (double)values[batch->labels[i]];
+            const double ahead = (double)values[predicted] - true_logit;
+            verdicts[i] =
+                (struct verdict){evaluator->loss[i], exp(ahead - evaluator->loss[i]), predicted};
+        }
         evaluation->confusion[row + (size_t)predicted]++;
         evaluation->loss += evaluator->loss[i];
         evaluation->accuracy += evaluator->rank[i] == 0;
@@ -111,7 +120,8 @@ static void score_classes(struct evaluation *evaluation)
 enum colonnade_status evaluator_run(struct evaluator *evaluator, const struct model *model,
                                     const struct dataset *data, enum part part,
                                     const volatile sig_atomic_t *stop,
-                                    struct evaluation *evaluation, struct colonnade_error *error)
+                                    struct evaluation *evaluation, struct verdict *verdicts,
+                                    struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     const struct run *run = evaluator->run;
@@ -126,7 +136,7 @@ enum colonnade_status evaluator_run(struct evaluator *evaluator, const struct mo
         const struct batch *batch;
         TRY(sampler_batch(sampler, i, &batch, error));
         plan_run(evaluator->plan, model, batch, &options, NULL);
-        score_batch(evaluator, batch, &made);
+        score_batch(evaluator, batch, &made, verdicts ? verdicts + made.count : NULL);
     }
     if (made.count) {
         made.loss /= (double)made.count;
@@ -154,7 +164,7 @@ enum colonnade_status evaluate(const struct run *run, const struct dataset *data
     enum colonnade_status status = COLONNADE_OK;
     struct evaluator *evaluator = NULL;
     TRY(evaluator_create(&evaluator, run, threads, NULL, error));
-    TRY(evaluator_run(evaluator, run_weights(run), data, part, NULL, evaluation, error));
+    TRY(evaluator_run(evaluator, run_weights(run), data, part, NULL, evaluation, NULL, error));
 out:
     evaluator_destroy(evaluator);
     return status;

@@ -83,6 +83,7 @@ void run_destroy(struct run *run)
     free(run->golden.input);
     free(run->golden.logits);
     samples_finish(&run->samples);
+    worst_finish(&run->worst);
     evaluation_finish(&run->evaluation);
     free(run->metrics.epochs);
     free(run->metrics.steps);

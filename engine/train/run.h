@@ -75,6 +75,21 @@ struct samples {
     int32_t *labels; /* [n] */
 };
 
+/* A test image that was taken for another class. */
+struct worst_image {
+    long sample; /* its place in the test split, from 0 */
+    int actual, predicted;
+    double loss;        /* -log of the true class's probability */
+    double probability; /* of the predicted class */
+};
+
+/* Those that are kept, the greatest loss first. */
+struct worst {
+    size_t n, capacity;
+    struct worst_image *records; /* [n] */
+    uint8_t *pixels;             /* [n, h, w, c] */
+};
+
 struct run {
     struct config *config; /* as run, overrides applied */
     struct settings settings;
@@ -91,6 +106,7 @@ struct run {
     struct samples samples; /* n = 0: none */
     bool evaluated;
     struct evaluation evaluation; /* of the test split */
+    struct worst worst;           /* of its mistakes; n = 0: none */
     struct golden golden;         /* n = 0: none yet */
 };
 
@@ -114,6 +130,7 @@ enum colonnade_status data_facts_copy(struct data_facts *to, const struct data_f
                                       struct colonnade_error *error);
 void data_facts_finish(struct data_facts *facts);
 void samples_finish(struct samples *samples);
+void worst_finish(struct worst *worst);
 void evaluation_finish(struct evaluation *evaluation);
 enum colonnade_status evaluation_init(struct evaluation *evaluation, int classes,
                                       struct colonnade_error *error);

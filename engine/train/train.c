@@ -8,6 +8,7 @@
 #include "engine/plan/plan.h"
 #include "engine/train/evaluate.h"
 #include "engine/train/samples.h"
+#include "engine/train/worst.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -299,12 +300,12 @@ out:
 /* The scores of a part; what it takes is no time of training steps, but of the run. */
 static enum colonnade_status score(struct trainer *trainer, const struct model *model,
                                    enum part part, struct evaluation *evaluation,
-                                   struct colonnade_error *error)
+                                   struct verdict *verdicts, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     double start = seconds_now();
     TRY(evaluator_run(trainer->evaluator, model, trainer->data, part, trainer->stop, evaluation,
-                      error));
+                      verdicts, error));
     trainer->run->progress.total_seconds += seconds_now() - start;
 out:
     return status;
@@ -326,7 +327,7 @@ static enum colonnade_status validate(struct trainer *trainer, struct epoch_reco
     if (trainer->data->validation_count == 0)
         goto out;
     double before = trainer->run->progress.total_seconds;
-    TRY(score(trainer, current_weights(trainer->run), PART_VALIDATION, &evaluation, error));
+    TRY(score(trainer, current_weights(trainer->run), PART_VALIDATION, &evaluation, NULL, error));
     record->val_loss = evaluation.loss;
     record->val_accuracy = evaluation.accuracy;
     record->seconds += trainer->run->progress.total_seconds - before;
@@ -406,13 +407,18 @@ static enum colonnade_status score_test(struct trainer *trainer, struct colonnad
     enum colonnade_status status = COLONNADE_OK;
     struct run *run = trainer->run;
     struct evaluation evaluation = {0};
-    if (trainer->data->test.count == 0)
+    struct verdict *verdicts = NULL;
+    const size_t count = trainer->data->test.count;
+    if (count == 0)
         goto out;
-    TRY(score(trainer, run_weights(run), PART_TEST, &evaluation, error));
+    TRY(memory_allocate(&verdicts, count, sizeof *verdicts, "the verdicts of a test", error));
+    TRY(score(trainer, run_weights(run), PART_TEST, &evaluation, verdicts, error));
     evaluation_finish(&run->evaluation);
     run->evaluation = evaluation;
+    TRY(worst_take(&run->worst, run, trainer->data, verdicts, error));
     run->evaluated = true;
 out:
+    free(verdicts);
     return status;
 }
 

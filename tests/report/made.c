@@ -217,6 +217,33 @@ static void make_samples(struct run *run, const struct made *made)
         run->samples.labels[i] = i % made->classes;
 }
 
+/* Three of each mistake that the matrix counts, where it counts three, up to 300: no two alike. */
+static void make_worst(struct run *run, const struct made *made)
+{
+    enum { MOST = 300, EACH = 3 };
+    const size_t size = shape_size(made->shape);
+    struct worst *worst = &run->worst;
+    worst->records = zeroed(MOST, sizeof *worst->records);
+    worst->pixels = zeroed(MOST, size);
+    for (int i = 0; i < EACH * made->classes * made->classes && worst->n < MOST; i++) {
+        const int pair = i % (made->classes * made->classes);
+        const int actual = pair / made->classes, predicted = pair % made->classes;
+        if (actual == predicted ||
+            run->evaluation.confusion[pair] <= i / made->classes / made->classes)
+            continue;
+        worst->records[worst->n] = (struct worst_image){
+            .sample = (long)i * 3,
+            .actual = actual,
+            .predicted = predicted,
+            .loss = 9 - 0.01 * (double)worst->n,
+            .probability = 0.999 - 0.001 * (double)worst->n,
+        };
+        for (size_t j = 0; j < size; j++)
+            worst->pixels[worst->n * size + j] = (uint8_t)(j * 3 + worst->n * 7);
+        worst->n++;
+    }
+}
+
 struct run *made_create(const struct made *made)
 {
     struct run *run = zeroed(1, sizeof *run);
@@ -227,6 +254,8 @@ struct run *made_create(const struct made *made)
         make_samples(run, made);
     if (made->evaluated)
         make_evaluation(run, made);
+    if (made->evaluated)
+        make_worst(run, made);
     run->status = made->evaluated ? RUN_COMPLETE : RUN_TRAINING;
     return run;
 }
@@ -240,6 +269,7 @@ void made_destroy(struct run *run)
     free(run->data.mean);
     free(run->data.std);
     samples_finish(&run->samples);
+    worst_finish(&run->worst);
     free(run->metrics.epochs);
     free(run->metrics.steps);
     free(run->evaluation.confusion);

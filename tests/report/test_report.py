@@ -93,6 +93,26 @@ def test_the_pairs_confused_most_come_first(pages, name, classes):
         expected
 
 
+def mistakes(page):
+    """(true class, predicted, its name, probability) of each that the page shows."""
+    shown = [(int(attributes["data-actual"]), int(attributes["data-predicted"]))
+             for tag, attributes in page.tags if tag == "li" and "data-actual" in attributes]
+    chances = [float(attributes["data-value"]) for tag, attributes in page.tags
+               if tag == "span" and "data-value" in attributes]
+    assert len(shown) == len(chances)
+    return [(*pair, chance) for pair, chance in zip(shown, chances)]
+
+
+def test_the_worst_mistakes_are_the_runs(pages):
+    matrix = made_confusion(10)
+    pairs = [(i, j) for k in range(3) for i in range(10) for j in range(10)
+             if i != j and matrix[i][j] > k]
+    shown = mistakes(parsed(pages, "plain"))
+    assert [pair[:2] for pair in shown] == pairs and len(pairs) > 24
+    for i, (_, _, chance) in enumerate(shown):
+        assert math.isclose(chance, 0.999 - 0.001 * i, rel_tol=1e-8)
+
+
 def test_the_network_is_the_graphs(pages):
     rows = parsed(pages, "plain").tables["Network"]
     shown = [(row[0][0], row[1][0], row[4][0], row[5][0], *(int(cell[1]) for cell in row[6:]))
@@ -267,6 +287,66 @@ def test_headings_sort_by_keyboard(opened):
     assert before not in (sorted(before), sorted(before, reverse=True))
 
 
+SHOWN = "Array.from(document.querySelectorAll('.worst li:not([hidden])')," \
+        "(image) => [Number(image.dataset.actual), Number(image.dataset.predicted)])"
+
+
+def test_a_cell_shows_its_mistakes_by_keyboard(opened):
+    page, matrix = opened("plain"), made_confusion(10)
+    assert len(page.evaluate(SHOWN)) == 24
+    page.evaluate("document.querySelector('.confusion tbody th').focus()")
+    for key, code in [("ArrowDown", 40)] * 3 + [("ArrowRight", 39)] * 3 + [("ArrowUp", 38)] * 20:
+        page.press(key, code)
+        # Down to class 3, over the cells of class 0 and 1 to that of 2, up to class 0.
+    assert page.evaluate("document.activeElement.title") == "T-shirt/top taken for Pullover: " \
+        f"{matrix[0][2]} of 100"
+    for _ in range(3):
+        page.press("ArrowDown", 40)
+    page.press("Enter", 13)
+    assert page.evaluate(SHOWN) == [[3, 2]] * min(3, matrix[3][2])
+    assert page.evaluate("document.activeElement.getAttribute('aria-selected')") == "true"
+    assert f"Dress taken for Pullover: {matrix[3][2]}; " in \
+        page.evaluate("document.querySelector('.chosen').textContent")
+    for _ in range(3):
+        page.press("ArrowLeft", 37)
+    page.press(" ", 32)
+    expected = [[3, j] for k in range(3) for j in range(10) if j != 3 and matrix[3][j] > k]
+    assert page.evaluate(SHOWN) == expected
+    assert page.evaluate("document.querySelectorAll('.confusion [tabindex=\"0\"]').length") == 1
+
+
+def test_a_click_on_a_cell_shows_its_mistakes(opened):
+    page, matrix = opened("hostile"), made_confusion(10)
+    for row, column, expected in [(5, 6, [[5, 6]] * min(3, matrix[5][6])), (5, 5, None),
+                                  (2, 9, [])]:
+        x, y = page.evaluate(
+            f"(() => {{ const cell = document.querySelector('.confusion').tBodies[0].rows[{row}]"
+            f".cells[{column + 1}]; cell.scrollIntoView({{block: 'center', behavior: 'instant'}});"
+            "const box = cell.getBoundingClientRect();"
+            "return [box.x + box.width / 2, box.y + box.height / 2]; })()")
+        before = page.evaluate(SHOWN)
+        for kind in "mousePressed", "mouseReleased":
+            page.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left",
+                      clickCount=1)
+        # The diagonal has none to show.
+        assert page.evaluate(SHOWN) == (before if expected is None else expected)
+    assert "none of them is kept" in page.evaluate("document.querySelector('.chosen').textContent")
+    assert page.problems == []
+
+
+def test_a_class_can_be_chosen_where_the_matrix_is_a_picture(opened):
+    page = opened("many")
+    assert page.evaluate("document.querySelectorAll('.gallery option').length") > 30
+    page.evaluate("(() => { const select = document.querySelector('.gallery select');"
+                  "select.value = '7'; select.dispatchEvent(new Event('change')); })()")
+    shown = page.evaluate(SHOWN)
+    assert shown and all(actual == 7 for actual, _ in shown)
+    page.evaluate("document.querySelector('.mistakes tbody button').click()")
+    row = page.evaluate("(({actual, predicted}) => [Number(actual), Number(predicted)])("
+                        "document.querySelector('.mistakes tbody tr').dataset)")
+    assert all(pair == row for pair in page.evaluate(SHOWN))
+
+
 def test_tab_reaches_everything_and_is_seen(opened):
     page, reached = opened("plain"), []
     for _ in range(80):
@@ -278,17 +358,20 @@ def test_tab_reaches_everything_and_is_seen(opened):
         assert "solid 2px" in outline, f"{tag}: {outline}"
         reached.append(tag)
     assert reached.count("A") == 7 and reached[0] == "skip"
-    assert reached.count("BUTTON") == 9  # the epochs' table is folded away
+    # Headings, and the pairs confused most; the epochs' table is folded away.
+    assert reached.count("BUTTON") == 9 + 15
+    assert reached.count("TH") == 1 and reached.count("SELECT") == 1  # matrix, mistakes' class
     assert reached.count("SUMMARY") == 2 and reached.count("scroll") == 4
 
 
-def test_without_scripts_the_numbers_stand_and_the_charts_are_excused(opened):
+def test_without_scripts_the_numbers_stand_and_the_charts_are_excused(pages, opened):
     page = opened("plain", script=False)
     page.call("Emulation.setScriptExecutionDisabled", value=False)  # for the questions alone
     assert "charts need JavaScript" in page.evaluate("document.body.innerText")
     assert page.evaluate("document.querySelectorAll('button').length") == 0
     assert page.evaluate("document.querySelector('.charts').offsetHeight") == 0
     assert page.evaluate("document.querySelectorAll('.confusion td.right').length") == 10
+    assert len(page.evaluate(SHOWN)) == len(mistakes(parsed(pages, "plain"))) > 24
 
 
 def test_pictures_are_read_by_the_browser(opened):
@@ -296,8 +379,10 @@ def test_pictures_are_read_by_the_browser(opened):
     sizes = page.evaluate("Array.from(document.images, (image) => [image.complete, "
                           "image.naturalWidth, image.naturalHeight])")
     assert sizes[0] == [True, 100, 100]
-    assert sizes[1:257] == [[True, 15, 3]] * 256
-    assert sizes[257:] == [[True, 16, 16]] * 12
+    kept = page.evaluate("document.querySelectorAll('.worst img').length")
+    assert kept == 300 and sizes[1:301] == [[True, 16, 16]] * 300
+    assert sizes[301:557] == [[True, 15, 3]] * 256
+    assert sizes[557:] == [[True, 16, 16]] * 12
 
 
 # And a real run.
@@ -311,7 +396,7 @@ def trained(tmp_path_factory):
     config = folder / "small.ini"
     config.write_text(
         "[data]\nsource = synthetic\nshape = 3x12x12\nclasses = 4\ncount = 256\n"
-        "validation = 0.25\n[train]\nepochs = 3\nbatch = 16\nlr = 0.01\n"
+        "validation = 0.25\n[train]\nepochs = 3\nbatch = 16\nlr = 0.0002\n"
         "[conv]\ntype = conv\nfilters = 8\nkernel = 3\nactivation = relu\n"
         "[pool]\ntype = maxpool\nkernel = 2\n[fc]\ntype = dense\nunits = classes\n")
     run, page = folder / "small.h5", folder / "small.html"
@@ -337,6 +422,20 @@ def test_a_trained_runs_page_says_what_its_file_says(trained):
                    "images_per_second", "seconds"]
         for column, value in zip(columns, row):
             assert close(value, float(file["metrics/epoch"][column][i])), column
+
+
+def test_a_trained_runs_mistakes_are_those_of_its_file(trained):
+    file, page, _ = trained
+    worst = file["evaluation/test/worst"]
+    shown = mistakes(page)
+    assert len(shown) == len(worst["loss"]) == len(worst["images"]) > 0
+    for i, (actual, predicted, chance) in enumerate(shown):
+        assert (actual, predicted) == (worst["actual"][i], worst["predicted"][i])
+        assert close(chance, worst["probability"][i])
+    losses = list(worst["loss"])
+    assert losses == sorted(losses, reverse=True)
+    confusion = file["evaluation/test/confusion"][()]
+    assert len(shown) == min(240, confusion.sum() - confusion.trace())
 
 
 def test_a_trained_runs_page_opens_in_the_browser(trained, browser):

@@ -96,8 +96,9 @@ static uint32_t read32(const unsigned char *bytes)
     return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
 }
 
-/* Fails unless `uri` begins a PNG of that size; pixels [height, width, 4]. */
-static void read_picture(const char *uri, uint32_t width, uint32_t height, unsigned char *pixels)
+/* Fails unless `uri` begins a PNG of that size; pixels [height, width, channels]. */
+static void read_picture(const char *uri, uint32_t width, uint32_t height, uint32_t channels,
+                         unsigned char *pixels)
 {
     static const char start[] = "data:image/png;base64,";
     cr_assert_eq(strncmp(uri, start, strlen(start)), 0);
@@ -106,6 +107,7 @@ static void read_picture(const char *uri, uint32_t width, uint32_t height, unsig
     cr_assert_eq(memcmp(png, "\x89PNG\r\n\x1a\n", 8), 0);
     cr_assert_eq(read32(png + 16), width);
     cr_assert_eq(read32(png + 20), height);
+    cr_assert_eq(png[25], channels == 1 ? 0 : channels == 3 ? 2 : 6);
     uLongf row_bytes = sizeof rows;
     for (size_t at = 8; at < count; at += 12 + read32(png + at)) {
         uint32_t length = read32(png + at);
@@ -113,27 +115,54 @@ static void read_picture(const char *uri, uint32_t width, uint32_t height, unsig
         if (memcmp(png + at + 4, "IDAT", 4) == 0)
             cr_assert_eq(uncompress(rows, &row_bytes, png + at + 8, length), Z_OK);
     }
-    cr_assert_eq(row_bytes, (4 * width + 1) * height);
+    const uint32_t row = channels * width;
+    cr_assert_eq(row_bytes, (row + 1) * height);
     for (uint32_t y = 0; y < height; y++)
-        memcpy(pixels + 4 * width * y, rows + (4 * width + 1) * y + 1, 4 * width);
+        memcpy(pixels + row * y, rows + (row + 1) * y + 1, row);
     free(png);
 }
 
 Test(report, a_picture_holds_its_pixels)
 {
-    for (int width = 1; width <= 4; width++) { /* each way for base64 to end */
+    for (int i = 0; i < 12; i++) {
+        const int width = 1 + i / 3, channels = (int[]){1, 3, 4}[i % 3]; /* base64 ends each way */
         unsigned char pixels[4 * 4 * 3], got[4 * 4 * 3];
         char *uri = NULL;
         size_t count;
-        for (size_t i = 0; i < sizeof pixels; i++)
-            pixels[i] = (unsigned char)(i * 37 + (size_t)width);
+        for (size_t j = 0; j < sizeof pixels; j++)
+            pixels[j] = (unsigned char)(j * 37 + (size_t)width);
         FILE *page = open_memstream(&uri, &count);
-        cr_assert_eq(image_uri(page, pixels, width, 3, NULL), COLONNADE_OK);
+        cr_assert_eq(image_uri(page, pixels, width, 3, channels, NULL), COLONNADE_OK);
         fclose(page);
-        read_picture(uri, (uint32_t)width, 3, got);
-        cr_assert_eq(memcmp(got, pixels, 4 * (size_t)width * 3), 0);
+        read_picture(uri, (uint32_t)width, 3, (uint32_t)channels, got);
+        cr_assert_eq(memcmp(got, pixels, (size_t)channels * (size_t)width * 3), 0);
         free(uri);
     }
+}
+
+/* 300 by 5 pixels in squares of 3: the last row of squares is of two pixels' height. */
+Test(report, a_large_image_is_shown_by_the_means_of_squares)
+{
+    enum { W = 300, H = 5, C = 3 };
+    unsigned char *image = malloc(W * H * C), got[100 * 2 * C];
+    char *uri = NULL;
+    size_t count;
+    for (size_t i = 0; i < W * H * C; i++)
+        image[i] = (unsigned char)(i * i / 7);
+    FILE *page = open_memstream(&uri, &count);
+    cr_assert_eq(image_small_uri(page, image, W, H, C, NULL), COLONNADE_OK);
+    fclose(page);
+    read_picture(uri, 100, 2, C, got);
+    for (int i = 0; i < 100 * 2 * C; i++) {
+        const int c = i % C, x = i / C % 100 * 3, y = i / C / 100 * 3;
+        double sum = 0;
+        for (int j = 0; j < 9; j++)
+            if (y + j / 3 < H)
+                sum += image[((y + j / 3) * W + x + j % 3) * C + c];
+        cr_assert_leq(fabs(got[i] - sum / (y ? 6 : 9)), 0.5, "%d", i);
+    }
+    free(uri);
+    free(image);
 }
 
 static char *page_of(struct run *run)
@@ -146,20 +175,21 @@ static char *page_of(struct run *run)
     return html;
 }
 
-/* The picture that is called so, [height, width, 4]. */
+/* The picture that is called so, [height, width, channels]. */
 static void read_named(const char *html, const char *what, int index, int width, int height,
-                       unsigned char *pixels)
+                       int channels, unsigned char *pixels)
 {
     char alt[64];
     snprintf(alt, sizeof alt, "alt=\"%s %d\"", what, index);
     const char *image = strstr(html, alt);
     cr_assert_not_null(image);
-    read_picture(strstr(image, "data:"), (uint32_t)width, (uint32_t)height, pixels);
+    read_picture(strstr(image, "data:"), (uint32_t)width, (uint32_t)height, (uint32_t)channels,
+                 pixels);
 }
 
 static void read_filter(const char *html, int index, int width, int height, unsigned char *pixels)
 {
-    read_named(html, "filter", index, width, height, pixels);
+    read_named(html, "filter", index, width, height, 4, pixels);
 }
 
 /* Pixels are within half a level, and the rounding of one float division, of their formula. */
@@ -203,21 +233,27 @@ Test(report, filters_are_pictures_of_the_weights)
     assert_filters("many", "conv", 4);
 }
 
+/* `images` [n, h, w, c]. */
+static void assert_images(const char *html, const char *what, int n, const uint8_t *images,
+                          struct shape shape)
+{
+    const int channels = shape.c == 3 ? 3 : 1;
+    cr_assert_gt(n, 0);
+    for (int i = 0; i < n; i++) {
+        const uint8_t *image = images + (size_t)i * shape_size(shape);
+        unsigned char pixels[65536];
+        read_named(html, what, i, shape.w, shape.h, channels, pixels);
+        for (int j = 0; j < channels * shape_pixels(shape); j++)
+            cr_assert_eq(pixels[j], image[j / channels * shape.c + j % channels]);
+    }
+}
+
 static void assert_samples(const char *name)
 {
     struct run *run = made_create(made_find(name));
-    const struct shape shape = run->data.shape;
     char *html = page_of(run);
-    cr_assert_gt(run->samples.n, 0);
-    for (int i = 0; i < run->samples.n; i++) {
-        const uint8_t *image = run->samples.images + (size_t)i * shape_size(shape);
-        unsigned char pixels[65536];
-        read_named(html, "sample", i, shape.w, shape.h, pixels);
-        for (int j = 0; j < 3 * shape_pixels(shape); j++) {
-            const int pixel = j / 3, channel = shape.c == 3 ? j % 3 : 0;
-            cr_assert_eq(pixels[4 * pixel + j % 3], image[pixel * shape.c + channel]);
-        }
-    }
+    assert_images(html, "sample", run->samples.n, run->samples.images, run->data.shape);
+    assert_images(html, "mistake", (int)run->worst.n, run->worst.pixels, run->data.shape);
     free(html);
     made_destroy(run);
 }
@@ -226,6 +262,7 @@ Test(report, samples_are_the_images_that_the_run_holds)
 {
     assert_samples("plain");
     assert_samples("colour");
+    assert_samples("many");
 }
 
 Test(report, weights_that_are_zero_or_not_finite_do_not_break_the_filters)

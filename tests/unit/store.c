@@ -201,6 +201,20 @@ static void add_samples(struct samples *samples)
     samples->n = GOLDEN;
 }
 
+static void add_worst(struct worst *worst)
+{
+    struct colonnade_error error = {COLONNADE_OK, ""};
+    const size_t bytes = GOLDEN * CHANNELS * HEIGHT * WIDTH;
+    succeed(memory_allocate(&worst->records, GOLDEN, sizeof *worst->records, "w", &error), &error);
+    succeed(memory_allocate(&worst->pixels, bytes, 1, "w", &error), &error);
+    for (size_t i = 0; i < bytes; i++)
+        worst->pixels[i] = (uint8_t)(i * 11);
+    for (int i = 0; i < GOLDEN; i++)
+        worst->records[i] = (struct worst_image){(1L << 40) + i, i % CLASSES, (i + 1) % CLASSES,
+                                                 1.0 / (i + 3), 0.9 / (i + 7)};
+    worst->n = GOLDEN;
+}
+
 static struct run *make_run(void)
 {
     struct run *run = make_untrained_run();
@@ -216,6 +230,7 @@ static struct run *make_run(void)
     add_records(&run->metrics);
     add_evaluation(run);
     add_samples(&run->samples);
+    add_worst(&run->worst);
     add_golden(&run->golden);
     return run;
 }
@@ -345,6 +360,13 @@ static void assert_runs(const struct run *got, const struct run *want)
         assert_bytes("samples", got->samples.images, want->samples.images,
                      n * shape_size(want->data.shape));
         assert_bytes("labels", got->samples.labels, want->samples.labels, n * sizeof(int32_t));
+    }
+    cr_assert_eq(got->worst.n, want->worst.n);
+    if (want->worst.n) {
+        assert_bytes("mistakes", got->worst.records, want->worst.records,
+                     want->worst.n * sizeof *want->worst.records);
+        assert_bytes("their images", got->worst.pixels, want->worst.pixels,
+                     want->worst.n * shape_size(want->data.shape));
     }
     cr_assert_eq(got->golden.n, want->golden.n);
     if (want->golden.n) {
@@ -572,9 +594,11 @@ static void delete_part(const char *path, const char *name)
 /* What a run can be loaded without: it explains, or comes with the end of a training. */
 static bool is_optional(const char *name)
 {
-    static const char *const optional[] = {
-        "/@colonnade_version", "/@seed",      "/@machine", "/@blas",       "/@blas_kernel",
-        "/optimizer@random",   "/evaluation", "/golden",   "/data/samples"};
+    static const char *const optional[] = {"/@colonnade_version", "/@seed",
+                                           "/@machine",           "/@blas",
+                                           "/@blas_kernel",       "/optimizer@random",
+                                           "/evaluation",         "/golden",
+                                           "/data/samples",       "/evaluation/test/worst"};
     for (size_t i = 0; i < sizeof optional / sizeof *optional; i++)
         if (strcmp(name, optional[i]) == 0)
             return true;
@@ -641,6 +665,10 @@ Test(store, a_shape_that_does_not_fit_is_named_with_the_one_that_would)
     save(run, path);
     replace_dataset(path, "/data/samples", 4, (hsize_t[]){2, 6, 5, 3}, H5T_STD_U8LE);
     refuse(path, "/data/samples: shape is [2, 6, 5, 3] instead of [2, 6, 5, 2]");
+    save(run, path);
+    replace_dataset(path, "/evaluation/test/worst/images", 4, (hsize_t[]){3, 6, 5, 2},
+                    H5T_STD_U8LE);
+    refuse(path, "/evaluation/test/worst/images: shape is [3, 6, 5, 2] instead of [2, 6, 5, 2]");
     save(run, path);
     replace_dataset(path, "/golden/input", 4, (hsize_t[]){2, 2, 5, 6}, H5T_IEEE_F32LE);
     refuse(path, "/golden/input: shape is [2, 2, 5, 6] instead of [2, 2, 6, 5]");

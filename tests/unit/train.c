@@ -6,6 +6,7 @@
 #include "engine/base/memory.h"
 #include "engine/experiment.h"
 #include "engine/plan/plan.h"
+#include "engine/train/worst.h"
 #include "tests/unit/support.h"
 
 #include <math.h>
@@ -697,6 +698,94 @@ Test(evaluate, scores_are_what_the_logits_say)
     free(logits);
     evaluation_finish(&evaluation);
     close_experiment(&experiment);
+}
+
+Test(worst, mistakes_are_kept_with_their_images_and_what_was_made_of_them)
+{
+    struct experiment experiment = open_experiment("epochs = 1\nlr = 0.002");
+    train_on(&experiment, 2);
+    const struct run *run = experiment.run;
+    const struct worst *worst = &run->worst;
+    int64_t right = 0;
+    for (size_t i = 0; i < 7; i++)
+        right += run->evaluation.confusion[i * 8];
+    cr_assert_geq(worst->n, 10);
+    cr_expect_eq(worst->n, run->evaluation.count - (size_t)right); /* there are fewer than 240 */
+    for (size_t i = 0; i < worst->n; i++) {
+        const struct worst_image *record = &worst->records[i];
+        const struct split *test = &experiment.data->test;
+        const uint8_t *image = worst->pixels + i * 64;
+        float chances[7];
+        cr_assert_eq(predict(run, 1, image, 1, chances, NULL), COLONNADE_OK);
+        cr_expect_arr_eq(image, test->images + record->sample * 64, 64);
+        cr_expect_eq(record->actual, test->labels[record->sample]);
+        for (int j = 0; j < 7; j++)
+            cr_expect_leq(chances[j], chances[record->predicted]);
+        cr_expect_neq(record->predicted, record->actual);
+        /* Float logits of two cuts of the work: 1e-6 of numbers about 1. */
+        const double difference = record->probability - (double)chances[record->predicted];
+        cr_expect(fabs(difference) < 1e-5);
+        cr_expect(fabs(record->loss + log((double)chances[record->actual])) < 1e-5);
+        cr_expect(i == 0 || worst->records[i - 1].loss >= record->loss);
+    }
+    close_experiment(&experiment);
+}
+
+enum { MADE_TESTS = 3000, MADE_CLASSES = 5 };
+
+/* Which test images are to be kept, by counting those before them: `kept` [MADE_TESTS]. */
+static void keep_by_counting(const int32_t *labels, const struct verdict *verdicts, bool *kept)
+{
+    size_t count = 0;
+    for (int turn = -1; count < 240; turn++)
+        for (int i = 0; i < MADE_TESTS && count < 240; i++) { /* losses fall with i */
+            size_t all = 0, class = 0, pair = 0;
+            if (verdicts[i].predicted == labels[i] || kept[i])
+                continue;
+            for (int j = 0; j < i; j++) {
+                const bool wrong = verdicts[j].predicted != labels[j];
+                const bool same = wrong && labels[j] == labels[i];
+                all += wrong;
+                class += same;
+                pair += same && verdicts[j].predicted == verdicts[i].predicted;
+            }
+            if (turn < 0)
+                kept[i] = all < 24;
+            else if (turn < 8)
+                kept[i] = class == (size_t)turn;
+            else
+                kept[i] = pair == (size_t)turn - 8;
+            count += kept[i];
+        }
+}
+
+Test(worst, the_worst_of_all_come_first_then_those_of_classes_then_those_of_pairs)
+{
+    static uint8_t images[MADE_TESTS];
+    static int32_t labels[MADE_TESTS];
+    static struct verdict verdicts[MADE_TESTS];
+    static bool kept[MADE_TESTS];
+    struct dataset data = {.c = 1, .h = 1, .w = 1, .test = {MADE_TESTS, images, NULL, labels}};
+    struct run run = {.data = {.shape = {1, 1, 1}}};
+    struct worst worst = {0};
+    for (int i = 0; i < MADE_TESTS; i++) {
+        images[i] = (uint8_t)(i % 251);
+        /* Losses fall; the first hundreds are all of one pair, some pairs are rare. */
+        labels[i] = i < 300 ? 0 : i * i / 7 % MADE_CLASSES;
+        const int predicted = i < 300 || i % 97 ? (labels[i] + 1) % MADE_CLASSES : i % MADE_CLASSES;
+        verdicts[i] = (struct verdict){9.0 - 1e-3 * i, 0.5, i % 3 ? predicted : labels[i]};
+    }
+    keep_by_counting(labels, verdicts, kept);
+    cr_assert_eq(worst_take(&worst, &run, &data, verdicts, NULL), COLONNADE_OK);
+    cr_assert_eq(worst.n, 240);
+    for (int i = 0, at = 0; i < MADE_TESTS; i++)
+        if (kept[i]) {
+            cr_expect_eq(worst.records[at].sample, i);
+            cr_expect_eq(worst.pixels[at++], images[i]);
+        }
+    worst_finish(&worst);
+    cr_expect_eq(worst_count((struct shape){3, 224, 224}, SIZE_MAX), 13);
+    cr_expect_eq(worst_count((struct shape){3, 1000, 1000}, SIZE_MAX), 0);
 }
 
 Test(evaluate, classes_are_scored_by_the_confusion_matrix)
