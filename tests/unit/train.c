@@ -731,7 +731,7 @@ Test(worst, mistakes_are_kept_with_their_images_and_what_was_made_of_them)
     close_experiment(&experiment);
 }
 
-enum { MADE_TESTS = 3000, MADE_CLASSES = 5 };
+enum { MADE_TESTS = 3000, MADE_CLASSES = 16 };
 
 /* Which test images are to be kept, by counting those before them: `kept` [MADE_TESTS]. */
 static void keep_by_counting(const int32_t *labels, const struct verdict *verdicts, bool *kept)
@@ -770,9 +770,10 @@ Test(worst, the_worst_of_all_come_first_then_those_of_classes_then_those_of_pair
     struct worst worst = {0};
     for (int i = 0; i < MADE_TESTS; i++) {
         images[i] = (uint8_t)(i % 251);
-        /* Losses fall; the first hundreds are all of one pair, some pairs are rare. */
-        labels[i] = i < 300 ? 0 : i * i / 7 % MADE_CLASSES;
-        const int predicted = i < 300 || i % 97 ? (labels[i] + 1) % MADE_CLASSES : i % MADE_CLASSES;
+        /* Losses fall; the first hundreds are all of one pair. */
+        labels[i] = i < 300 ? 0 : i * 31 / 13 % MADE_CLASSES;
+        const int by = i < 300 ? 1 : 1 + i * 17 / 7 % (MADE_CLASSES - 1);
+        const int predicted = (labels[i] + by) % MADE_CLASSES;
         verdicts[i] = (struct verdict){9.0 - 1e-3 * i, 0.5, i % 3 ? predicted : labels[i]};
     }
     keep_by_counting(labels, verdicts, kept);
