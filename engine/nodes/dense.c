@@ -13,6 +13,7 @@ enum {
     TILE_IMAGES = 32,       /* rows of a product */
     TILE_IMAGES_LARGE = 64, /* with so many weights that packing them counts: */
     LARGE_WEIGHTS = 64 * 1024,
+    PIECES_UNITS = 128,     /* up to so many units products in pieces are faster */
     WEIGHT_TILE_INPUTS = 256 /* a piece of the weight gradient */
 };
 
@@ -94,7 +95,7 @@ static void forward(const struct node *node, const struct tile *tile)
     struct product p = {tile->n, units, inputs, .c = tile->y, .stride = units};
     p.a = (struct matrix){tile->x[0], inputs, false};
     p.b = (struct matrix){node_parameter(node, tile, 0), units, false};
-    product(p, false);
+    product(p, product_small_is_fast() && units <= PIECES_UNITS);
 }
 
 /* dx [n, inputs] = dy [n, units] w^T */
