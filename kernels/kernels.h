@@ -50,6 +50,7 @@ struct window {
 #include "normalization.h"
 #include "optimizer.h"
 #include "pooling.h"
+#include "product.h"
 
 #define KERNEL_LIST(X)                                                                             \
     ELEMENT_KERNELS(X)                                                                             \
@@ -64,6 +65,8 @@ struct window {
 
 struct kernels {
     const char *isa; /* "baseline", "avx2", "avx512" */
+    /* product.h's, in every set: it stands here so that a table can stand in for it. */
+    void (*product)(struct product p, bool pieces);
 #define KERNEL_FIELD(name, parameters) void(*name) parameters;
     KERNEL_LIST(KERNEL_FIELD)
 #undef KERNEL_FIELD

@@ -225,7 +225,7 @@ static void convolve(const struct convolution *c, const struct kernels *k, int n
                 p.a = columns_of(c, k, &rows, &b, x, scratch);
                 p.b = (struct matrix){weights + b.weights, ocg, false};
                 p.c = y + outputs_at(w, &rows, &b);
-                product(p, c->pieces);
+                k->product(p, c->pieces);
             }
         }
     }
@@ -237,9 +237,9 @@ void pixels_forward(const struct convolution *c, const struct kernels *k, int n,
     convolve(c, k, n, x, weights, false, y, scratch);
 }
 
-static void weight_gradient(const struct convolution *c, const struct rows *rows,
-                            const struct block *b, struct matrix columns, const float *dy, bool add,
-                            float *dw)
+static void weight_gradient(const struct convolution *c, const struct kernels *k,
+                            const struct rows *rows, const struct block *b, struct matrix columns,
+                            const float *dy, bool add, float *dw)
 {
     const struct window *w = &c->window;
     int ocg = w->oc / w->g;
@@ -248,7 +248,7 @@ static void weight_gradient(const struct convolution *c, const struct rows *rows
     p.a.transposed = true;
     p.b = (struct matrix){dy + outputs_at(w, rows, b), w->oc, false};
     p.c = dw + b->weights;
-    product(p, c->pieces);
+    k->product(p, c->pieces);
 }
 
 /* The gradient of the columns: added to dx by col2im, or made where it belongs in a pointwise
@@ -269,7 +269,7 @@ static void data_gradient(const struct convolution *c, const struct kernels *k,
         p.b = (struct matrix){transposed + b->k0 * w->kw * w->ic, filter_taps(w), false};
     p.add = pointwise && add;
     p.c = pointwise ? dx + rows->first * (size_t)w->ic : scratch;
-    product(p, c->pieces);
+    k->product(p, c->pieces);
     if (!pointwise)
         k->col2im_pixels(w, c->x_layout, rows->first, (size_t)rows->count, b->k0, b->k1, b->c0,
                          b->c1, scratch, dx);
@@ -293,7 +293,7 @@ void pixels_backward(const struct convolution *c, const struct kernels *k, int n
             for (int k0 = 0; k0 < w->kh; k0 += c->kernel_rows) {
                 struct block b = block_of(c, group, k0);
                 if (dw)
-                    weight_gradient(c, &rows, &b, columns_of(c, k, &rows, &b, x, scratch), dy,
+                    weight_gradient(c, k, &rows, &b, columns_of(c, k, &rows, &b, x, scratch), dy,
                                     add_dw || t > 0, dw);
                 if (dx)
                     data_gradient(c, k, &rows, &b, weights, transposed, dy, add_dx, dx, scratch);
@@ -321,7 +321,7 @@ void pixels_weights_tile(const struct convolution *c, const struct kernels *k, i
             p.a = (struct matrix){columns.data + kj * channels, columns.stride, true};
             p.b = (struct matrix){dy + outputs_at(w, &rows, &b), w->oc, false};
             p.c = dw + tap * (size_t)w->oc;
-            product(p, false);
+            k->product(p, false);
         }
     }
 }

@@ -7,6 +7,7 @@
 extern const struct kernels KERNEL(kernels);
 
 const struct kernels KERNEL(kernels) = {.isa = TEXT(KERNEL_ISA),
+                                        .product = product,
 #define ENTRY(name, parameters) .name = KERNEL(name),
                                         KERNEL_LIST(ENTRY)
 #undef ENTRY

@@ -117,13 +117,14 @@ void taps_forward(const struct convolution *c, const struct kernels *k, int n, c
                 p.b = (struct matrix){columns, part.plane, false};
                 p.stride = pixels;
             }
-            product(p, false);
+            k->product(p, false);
         }
     }
 }
 
-static void weight_gradient(const struct convolution *c, const struct part *part,
-                            const float *columns, const float *dy, bool add, float *dw)
+static void weight_gradient(const struct convolution *c, const struct kernels *k,
+                            const struct part *part, const float *columns, const float *dy,
+                            bool add, float *dw)
 {
     const struct window *w = &c->window;
     for (int q = 0; q < part->products; q++) {
@@ -139,7 +140,7 @@ static void weight_gradient(const struct convolution *c, const struct part *part
             p.b.transposed = true;
             p.stride = part->products * part->taps;
         }
-        product(p, false);
+        k->product(p, false);
     }
 }
 
@@ -165,7 +166,7 @@ static void column_gradient(const struct convolution *c, const struct kernels *k
             p.a = (struct matrix){filters, part->products * part->taps, true};
             p.b = (struct matrix){dy, w->oh * w->ow, false};
         }
-        product(p, false);
+        k->product(p, false);
     }
 }
 
@@ -179,7 +180,7 @@ void taps_backward(const struct convolution *c, const struct kernels *k, int n, 
         const float *from = dy + part.image * output_pixels(w) * (size_t)w->oc + part.y;
         if (dw) {
             gather(c, k, &part, x, scratch);
-            weight_gradient(c, &part, scratch, from, add_dw || i > 0, dw);
+            weight_gradient(c, k, &part, scratch, from, add_dw || i > 0, dw);
         }
         if (dx) {
             column_gradient(c, k, &part, weights, from, scratch,

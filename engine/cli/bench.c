@@ -35,15 +35,13 @@ struct bench {
     int threads;
     size_t batches; /* full ones */
     long steps;     /* done so far */
-    double optimizer_seconds;
+    struct profile *profile;
 };
 
 struct figures {
     double images_per_second, step_seconds, gflops, peak_gflops;
     size_t rounds;
-    struct node_time *nodes;  /* [graph->count], seconds a step, of all threads */
-    double optimizer_seconds; /* a step */
-    size_t peak_rss;          /* bytes */
+    size_t peak_rss; /* bytes */
 };
 
 /* Synthetic data are made to measure: at least four mini-batches of them. */
@@ -98,6 +96,7 @@ static enum colonnade_status bench_open(struct bench *bench, const struct option
                             error));
     }
     TRY(peak_create(&bench->peak, bench->threads, error));
+    TRY(profile_create(&bench->profile, bench->graph, bench->threads, error));
 out:
     return status;
 }
@@ -105,6 +104,7 @@ out:
 static void bench_close(struct bench *bench)
 {
     peak_destroy(bench->peak);
+    profile_destroy(bench->profile);
     free(bench->gradients);
     plan_destroy(bench->plan);
     optimizer_destroy(bench->optimizer);
@@ -130,7 +130,7 @@ static void update_weights(struct bench *bench)
     double start = clock_seconds();
     optimizer_step(bench->optimizer, &update, settings->clip_norm, bench->steps + 1, bench->threads,
                    bench->gradients, bench->model->parameters);
-    bench->optimizer_seconds += clock_seconds() - start;
+    bench->profile->optimizer_seconds += clock_seconds() - start;
 }
 
 static enum colonnade_status run_step(struct bench *bench, struct colonnade_error *error)
@@ -206,66 +206,27 @@ out:
     return status;
 }
 
-/* What graph nodes were made for a declared one counts as its own. */
-static void give_to_owners(const struct graph *graph, struct node_time *times)
+static enum colonnade_status measure_nodes(struct bench *bench, struct colonnade_error *error)
 {
-    for (int i = 0; i < graph->count; i++) {
-        int owner = graph->nodes[i].owner;
-        if (owner == i)
-            continue;
-        times[owner].forward_seconds += times[i].forward_seconds;
-        times[owner].backward_seconds += times[i].backward_seconds;
-    }
-}
-
-static enum colonnade_status measure_nodes(struct bench *bench, struct figures *figures,
-                                           struct colonnade_error *error)
-{
-    const size_t count = (size_t)bench->graph->count;
     enum colonnade_status status = COLONNADE_OK;
-    TRY(memory_allocate(&figures->nodes, count, sizeof *figures->nodes, "node times", error));
+    struct profile *profile = bench->profile;
     const long before = bench->steps;
-    bench->optimizer_seconds = 0;
+    double step_seconds;
+    profile->optimizer_seconds = 0; /* of the steps before */
     plan_profile_start(bench->plan);
-    TRY(run_steps(bench, PROFILE_STEPS_LEAST, profile_seconds, NULL, error));
-    plan_profile(bench->plan, figures->nodes);
-    const double steps = (double)(bench->steps - before);
-    for (size_t i = 0; i < count; i++) {
-        figures->nodes[i].forward_seconds /= steps;
-        figures->nodes[i].backward_seconds /= steps;
-    }
-    figures->optimizer_seconds = bench->optimizer_seconds / steps;
-    give_to_owners(bench->graph, figures->nodes);
+    TRY(run_steps(bench, PROFILE_STEPS_LEAST, profile_seconds, &step_seconds, error));
+    profile_take(profile, bench->graph, bench->plan);
+    profile->steps = bench->steps - before;
+    profile->seconds = step_seconds * (double)profile->steps;
 out:
     return status;
-}
-
-/* A node's milliseconds of a step: what all threads spent on it, shared among them. */
-static double milliseconds(const struct bench *bench, double seconds)
-{
-    return 1e3 * seconds / bench->threads;
-}
-
-static struct json_object *node_json(const struct bench *bench, const struct figures *figures,
-                                     int node)
-{
-    const struct node_time *time = &figures->nodes[node];
-    struct json_object *object = json_object_new_object();
-    json_add(object, "name", json_object_new_string(bench->graph->nodes[node].name));
-    json_add(object, "forward_ms", json_number(milliseconds(bench, time->forward_seconds)));
-    json_add(object, "backward_ms", json_number(milliseconds(bench, time->backward_seconds)));
-    return object;
 }
 
 static enum colonnade_status print_as_json(const struct bench *bench, const struct figures *figures,
                                            struct colonnade_error *error)
 {
-    const struct graph *graph = bench->graph;
     const char *kernel = blas_facts().kernel;
-    struct json_object *object = json_object_new_object(), *nodes = json_object_new_array();
-    json_object_array_add(nodes, node_json(bench, figures, 0));
-    for (int i = 0; i < graph->declared_count; i++)
-        json_object_array_add(nodes, node_json(bench, figures, graph->declared[i]));
+    struct json_object *object = json_object_new_object();
     json_add(object, "mode", json_object_new_string(bench->training ? "train" : "inference"));
     json_add(object, "batch", json_object_new_int(bench->settings.batch));
     json_add(object, "threads", json_object_new_int(bench->threads));
@@ -274,57 +235,11 @@ static enum colonnade_status print_as_json(const struct bench *bench, const stru
     json_add(object, "sgemm_peak_gflops", json_number(figures->peak_gflops));
     json_add(object, "sgemm_share", json_number(figures->gflops / figures->peak_gflops));
     json_add(object, "step_ms", json_number(1e3 * figures->step_seconds));
-    json_add(object, "optimizer_ms", json_number(1e3 * figures->optimizer_seconds));
     json_add(object, "rounds", json_object_new_int64((int64_t)figures->rounds));
     json_add(object, "blas_kernel", kernel ? json_object_new_string(kernel) : NULL);
     json_add(object, "peak_rss_bytes", json_object_new_int64((int64_t)figures->peak_rss));
-    json_add(object, "nodes", nodes);
+    profile_add_json(object, bench->profile, bench->graph);
     return output_json(object, error);
-}
-
-struct table {
-    int width;     /* of the names */
-    double all_ms; /* what the percentages are of */
-};
-
-static void print_row(const struct table *table, const char *name, const char *type,
-                      double forward_ms, double backward_ms)
-{
-    double both = forward_ms + backward_ms;
-    printf("%-*s  %-13s  %10.3f  %11.3f  %5.1f\n", table->width, name, type, forward_ms,
-           backward_ms, 100 * both / table->all_ms);
-}
-
-static void print_node(const struct bench *bench, const struct figures *figures,
-                       const struct table *table, int node)
-{
-    const struct node_time *time = &figures->nodes[node];
-    print_row(table, bench->graph->nodes[node].name, bench->graph->nodes[node].type->name,
-              milliseconds(bench, time->forward_seconds),
-              milliseconds(bench, time->backward_seconds));
-}
-
-static void print_nodes(const struct bench *bench, const struct figures *figures)
-{
-    const struct graph *graph = bench->graph;
-    const double optimizer_ms = 1e3 * figures->optimizer_seconds;
-    struct table table = {.width = (int)strlen("optimizer"), .all_ms = optimizer_ms};
-    for (int i = 0; i < graph->count; i++) {
-        const struct node_time *time = &figures->nodes[i];
-        int length = (int)strlen(graph->nodes[i].name);
-        if (graph->nodes[i].owner != i)
-            continue;
-        table.all_ms += milliseconds(bench, time->forward_seconds + time->backward_seconds);
-        table.width = length > table.width ? length : table.width;
-    }
-    printf("\nMilliseconds a step: what all threads spend on a node, divided among them\n");
-    printf("%-*s  %-13s  %10s  %11s  %5s\n", table.width, "node", "type", "forward", "backward",
-           "%");
-    print_node(bench, figures, &table, 0);
-    for (int i = 0; i < graph->declared_count; i++)
-        print_node(bench, figures, &table, graph->declared[i]);
-    if (bench->training)
-        print_row(&table, "optimizer", optimizer_names[bench->settings.optimizer], 0, optimizer_ms);
 }
 
 /* What runs in one go, in which tiles: `reduce` marks partial results, ' a backward pass, * what
@@ -355,8 +270,9 @@ static enum colonnade_status print_for_people(const struct bench *bench,
     printf("%.1f GFLOP/s%s, %.0f %% of this machine's sgemm: %.1f GFLOP/s\n", figures->gflops,
            bench->training ? " (training counted as three times forward)" : "",
            100 * figures->gflops / figures->peak_gflops, figures->peak_gflops);
-    printf("peak memory %s\n", bytes_text((double)figures->peak_rss));
-    print_nodes(bench, figures);
+    printf("peak memory %s\n\n", bytes_text((double)figures->peak_rss));
+    profile_print(bench->profile, bench->graph,
+                  bench->training ? optimizer_names[bench->settings.optimizer] : NULL);
     return print_plan(bench, error);
 }
 
@@ -368,12 +284,11 @@ enum colonnade_status verb_bench(const struct options *options, struct colonnade
     TRY(bench_open(&bench, options, error));
     TRY(measure_rates(&bench, options->seconds > 0 ? options->seconds : default_seconds, &figures,
                       error));
-    TRY(measure_nodes(&bench, &figures, error));
+    TRY(measure_nodes(&bench, error));
     figures.peak_rss = peak_rss_bytes();
     TRY(options->json ? print_as_json(&bench, &figures, error)
                       : print_for_people(&bench, &figures, error));
 out:
-    free(figures.nodes);
     bench_close(&bench);
     return status;
 }

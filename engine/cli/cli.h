@@ -8,6 +8,7 @@
 
 #include "engine/base/error.h"
 #include "engine/experiment.h"
+#include "engine/train/profile.h"
 #include "engine/train/train.h"
 
 #include <json-c/json.h>
@@ -21,7 +22,7 @@ struct options {
     const char *out, *format;
     int threads, batch, jobs, top;
     double seconds;
-    bool resume, quiet, json, inference;
+    bool resume, quiet, json, inference, profile;
 };
 
 /* A verb prints its results and returns the exit status; what it leaves in `error` is printed
@@ -132,6 +133,12 @@ enum colonnade_status peak_create(struct peak **peak, int threads, struct colonn
 void peak_destroy(struct peak *peak);
 /* GFLOP/s over about that time, all threads together. */
 double peak_measure(struct peak *peak, double seconds);
+
+/* profile.c: where a step's time goes, for people and as keys of a JSON object; `optimizer`: the
+ * name of what updates the weights, NULL in inference. */
+void profile_print(const struct profile *profile, const struct graph *graph, const char *optimizer);
+void profile_add_json(struct json_object *object, const struct profile *profile,
+                      const struct graph *graph);
 
 /* Sinks. The context stays the caller's. */
 

@@ -26,10 +26,11 @@ enum option_flag {
     OPTION_FORMAT = 1 << 10,
     OPTION_JOBS = 1 << 11,
     OPTION_TOP = 1 << 12,
+    OPTION_PROFILE = 1 << 13,
 };
 
 enum {
-    OPTION_COUNT = 13,
+    OPTION_COUNT = 14,
     THREADS_MOST = 1024,
     JOBS_MOST = 1024,
     BATCH_MOST = 1 << 20,
@@ -53,6 +54,7 @@ static const struct option_row option_rows[OPTION_COUNT] = {
     {OPTION_BATCH, "batch", "N", 0, "images a mini-batch (default: the config's)"},
     {OPTION_SECONDS, "seconds", "S", 0, "how long to measure (default: 5)"},
     {OPTION_INFERENCE, "inference", NULL, 0, "times the forward pass alone"},
+    {OPTION_PROFILE, "profile", NULL, 0, "shows where a step's time went, and keeps it"},
     {OPTION_TOP, "top", "K", 'k', "how many classes an image (default: 5)"},
     {OPTION_QUIET, "quiet", NULL, 'q', "shows no progress"},
     {OPTION_JSON, "json", NULL, 0, "prints results as JSON, one object a line"},
@@ -75,8 +77,9 @@ static const struct verb verbs[] = {
      "After an interrupt the run file is up to date, and --resume goes on as if nothing had been.\n"
      "Of the config, a resumed run lets these differ: run.output, run.threads, data.memory,\n"
      "train.epochs, train.max_steps, train.checkpoint_every.\n",
-     OPTION_SET | OPTION_OUT | OPTION_RESUME | OPTION_THREADS | OPTION_QUIET | OPTION_JSON, 1,
-     SIZE_MAX, verb_train},
+     OPTION_SET | OPTION_OUT | OPTION_RESUME | OPTION_THREADS | OPTION_PROFILE | OPTION_QUIET |
+         OPTION_JSON,
+     1, SIZE_MAX, verb_train},
     {"eval", "RUN", "scores the run's weights on the test split",
      "--set may name keys of [data] alone: another path, another source.\n",
      OPTION_SET | OPTION_THREADS | OPTION_JSON, 1, 1, verb_eval},
@@ -256,6 +259,9 @@ static enum colonnade_status take_option(struct options *options, const struct v
         break;
     case OPTION_INFERENCE:
         options->inference = true;
+        break;
+    case OPTION_PROFILE:
+        options->profile = true;
         break;
     case OPTION_QUIET:
         options->quiet = true;

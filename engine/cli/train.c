@@ -133,6 +133,25 @@ out:
     return status;
 }
 
+/* Where the time of this call's steps went. */
+static enum colonnade_status print_profile(const struct run *run, bool json,
+                                           struct colonnade_error *error)
+{
+    const struct profile *profile = run->profile;
+    if (json) {
+        struct json_object *line = json_object_new_object();
+        json_add(line, "event", json_object_new_string("profile"));
+        json_add(line, "steps", json_object_new_int64(profile->steps));
+        json_add(line, "threads", json_object_new_int(profile->threads));
+        json_add(line, "step_ms",
+                 json_number(profile_milliseconds(profile, profile->seconds * profile->threads)));
+        profile_add_json(line, profile, run->graph);
+        return output_json(line, error);
+    }
+    profile_print(profile, run->graph, run->optimizer->type->name);
+    return output_flush(error);
+}
+
 static enum colonnade_status print_done(const struct run *run, const char *path, bool json,
                                         struct colonnade_error *error)
 {
@@ -231,6 +250,8 @@ static enum colonnade_status train_run(struct run *run, const struct dataset *da
         train(run, data, display.threads, sinks, count, signals_pending(), error);
     progress_clear(&display);
     live_remove(live.path);
+    if (status == COLONNADE_OK && run->profile)
+        status = print_profile(run, options->json, error);
     if (status == COLONNADE_OK)
         status = print_done(run, checkpoint.path, options->json, error);
     else
@@ -250,6 +271,9 @@ static enum colonnade_status train_job(struct job *job, const struct options *op
     struct run *run = NULL;
     TRY(check_job(job, options, error));
     TRY(open_run(&run, &data, job, options, error));
+    if (options->profile)
+        TRY(profile_create(&run->profile, run->graph, experiment_threads(options, &run->settings),
+                           error));
     TRY(train_run(run, data, job->path, options, error));
 out:
     run_destroy(run);

@@ -95,7 +95,7 @@ static void forward(const struct node *node, const struct tile *tile)
     struct product p = {tile->n, units, inputs, .c = tile->y, .stride = units};
     p.a = (struct matrix){tile->x[0], inputs, false};
     p.b = (struct matrix){node_parameter(node, tile, 0), units, false};
-    product(p, product_small_is_fast() && units <= PIECES_UNITS);
+    tile->kernels->product(p, product_small_is_fast() && units <= PIECES_UNITS);
 }
 
 /* dx [n, inputs] = dy [n, units] w^T */
@@ -107,7 +107,7 @@ static void backward(const struct node *node, const struct tile *tile)
     p.b = (struct matrix){node_parameter(node, tile, 0), units, true};
     p.add = tile->accumulate[0];
     if (tile->dx[0])
-        product(p, false);
+        tile->kernels->product(p, false);
 }
 
 /* dw [inputs, units] = x^T dy, some inputs at a time */
@@ -121,7 +121,7 @@ static void backward_weights(const struct node *node, const struct tile *tile, i
     p.a = (struct matrix){tile->x[0] + first, inputs, true};
     p.b = (struct matrix){tile->dy, units, false};
     p.c = node_gradient(node, tile, 0) + (size_t)first * (size_t)units;
-    product(p, false);
+    tile->kernels->product(p, false);
 }
 
 static const struct node_example examples[] = {

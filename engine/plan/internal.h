@@ -1,5 +1,5 @@
 /* What the files of the plan share. schedule.c fills steps and stages, memory.c places buffers and
- * binds steps to them, run.c runs. */
+ * binds steps to them, run.c runs, profile.c says what that took. */
 #ifndef ENGINE_PLAN_INTERNAL_H
 #define ENGINE_PLAN_INTERNAL_H
 
@@ -69,7 +69,8 @@ struct plan {
     int32_t *ranks;
     size_t *tile_images; /* of the stage that runs: images of each tile */
     bool profiling;
-    double *seconds; /* [threads][count][2]: forward, backward */
+    struct kernels timed;    /* then `kernels` is this one */
+    struct node_time *times; /* [threads][count] */
 };
 
 static inline int tiles_of(const struct stage *stage, int n)
@@ -94,6 +95,10 @@ static inline bool accumulates(const struct plan *plan, const struct step *step)
     return step->phase == PHASE_BACKWARD && plan->wants[step->node].accumulates &&
            plan->nodes[step->node]->parameter_count > 0;
 }
+
+/* profile.c, around all that a profiled plan does for a node: the clock at the beginning. */
+double profile_begin(void);
+void profile_end(struct plan *plan, const struct step *step, int thread, double start);
 
 enum colonnade_status plan_schedule(struct plan *plan, struct colonnade_error *error);
 enum colonnade_status plan_place(struct plan *plan, struct colonnade_error *error);

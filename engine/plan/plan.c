@@ -111,7 +111,7 @@ enum colonnade_status plan_create(struct plan **created, const struct graph *gra
     TRY(memory_allocate(&plan->loss_values, samples, sizeof(double), "a plan", error));
     TRY(memory_allocate(&plan->ranks, samples, sizeof(int32_t), "a plan", error));
     TRY(memory_allocate(&plan->tile_images, most_tiles(plan), sizeof(size_t), "a plan", error));
-    TRY(memory_allocate(&plan->seconds, (size_t)threads * (size_t)plan->count, 2 * sizeof(double),
+    TRY(memory_allocate(&plan->times, (size_t)threads * (size_t)plan->count, sizeof *plan->times,
                         "a plan", error));
     *created = plan;
     plan = NULL;
@@ -138,7 +138,7 @@ void plan_destroy(struct plan *plan)
     free(plan->loss_values);
     free(plan->ranks);
     free(plan->tile_images);
-    free(plan->seconds);
+    free(plan->times);
     free(plan);
 }
 

@@ -57,12 +57,22 @@ const int32_t *plan_rank(const struct plan *plan); /* [n] classes ranked before 
  * run(context, item) for item = 0 .. items-1, in any order. */
 void plan_parallel(int threads, int items, void (*run)(void *context, int item), void *context);
 
-/* Times by node, summed over threads and runs since plan_profile_start(). */
-struct node_time {
-    double forward_seconds, backward_seconds;
+/* Where the time went, in seconds, summed over threads and runs since plan_profile_start(). */
+struct pass_time {
+    double seconds; /* in all; of these: */
+    double im2col;  /* and col2im: gathering and scattering columns */
+    double sgemm;   /* products */
 };
+struct node_time {
+    struct pass_time forward, backward;
+};
+void node_time_add(struct node_time *sum, const struct node_time *time);
+
+/* From here on the plan takes the time of all that it does, at two looks at the clock for each call
+ * of im2col, of a product, and of a node for a tile. The results are the same bits. */
 void plan_profile_start(struct plan *plan);
-void plan_profile(const struct plan *plan, struct node_time *times); /* [graph->count] */
+/* [graph->count + 1]: the nodes, and last the loss. */
+void plan_profile(const struct plan *plan, struct node_time *times);
 
 /* The stages in words, for people: one line a stage. The caller frees the text. */
 enum colonnade_status plan_print(const struct plan *plan, char **text,

@@ -4,8 +4,6 @@
 #include "engine/plan/subnormal.h"
 
 #include <omp.h>
-#include <string.h>
-#include <time.h>
 
 /* One run of a plan. */
 struct run_context {
@@ -15,13 +13,6 @@ struct run_context {
     const struct plan_options *options;
     float *gradients;
 };
-
-static double seconds_now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 static void *resolve(const struct plan *plan, const struct place *place, int thread, int first)
 {
@@ -83,12 +74,6 @@ static void run_phase(const struct node *node, enum phase phase, const struct ti
     }
 }
 
-static void count_time(struct plan *plan, const struct step *step, int thread, double seconds)
-{
-    size_t at = ((size_t)thread * (size_t)plan->count + (size_t)step->node) * 2;
-    plan->seconds[at + (is_backward(step->phase) ? 1 : 0)] += seconds;
-}
-
 /* A gradient pointer such that adding a parameter's offset leads into a unit's accumulators. */
 static float *accumulator(const struct plan *plan, const struct stage *stage,
                           const struct step *step, int unit)
@@ -117,10 +102,10 @@ static void run_tile(const struct run_context *run, const struct stage *stage, i
             tile.gradients = accumulator(plan, stage, step, unit);
             tile.accumulate_gradients = !first_of_unit;
         }
-        double start = plan->profiling ? seconds_now() : 0.0;
+        double start = plan->profiling ? profile_begin() : 0;
         run_phase(plan->nodes[step->node], step->phase, &tile);
         if (plan->profiling)
-            count_time(plan, step, thread, seconds_now() - start);
+            profile_end(plan, step, thread, start);
     }
 }
 
@@ -157,14 +142,14 @@ static void run_item(const struct run_context *run, const struct stage *stage, i
 {
     struct plan *plan = run->plan;
     unsigned before = subnormals_off();
-    double start = plan->profiling ? seconds_now() : 0.0;
+    double start = plan->profiling ? profile_begin() : 0;
     if (item->step < 0)
         fold_accumulators(run, stage, units, item);
     else
         run_weight_tile(run, item);
     if (plan->profiling)
-        count_time(plan, &plan->steps[item->step < 0 ? item->index : item->step],
-                   omp_get_thread_num(), seconds_now() - start);
+        profile_end(plan, &plan->steps[item->step < 0 ? item->index : item->step],
+                    omp_get_thread_num(), start);
     subnormals_restore(before);
 }
 
@@ -189,22 +174,29 @@ static void finish(const struct run_context *run, const struct stage *stage)
         };
         struct tile tile;
         bind(run, step, 0, 0, run->batch->n, &tile);
+        double start = plan->profiling ? profile_begin() : 0;
         if (step->phase == PHASE_FORWARD_REDUCE)
             node->type->forward_finish(node, &reduction, &tile);
         else
             node->type->backward_finish(node, &reduction, &tile);
+        if (plan->profiling)
+            profile_end(plan, step, 0, start);
     }
 }
 
 static void prepare(const struct run_context *run)
 {
-    const struct plan *plan = run->plan;
+    struct plan *plan = run->plan;
 #pragma omp parallel for schedule(dynamic, 1) num_threads(run->plan->threads)
     for (int i = 0; i < plan->prepared_count; i++) {
         const struct step *step = &plan->steps[plan->prepared[i]];
+        int thread = omp_get_thread_num();
         struct tile tile;
-        bind(run, step, omp_get_thread_num(), 0, run->batch->n, &tile);
+        bind(run, step, thread, 0, run->batch->n, &tile);
+        double start = plan->profiling ? profile_begin() : 0;
         plan->nodes[step->node]->type->prepare(plan->nodes[step->node], &tile);
+        if (plan->profiling)
+            profile_end(plan, step, thread, start);
     }
 }
 
@@ -260,24 +252,5 @@ void plan_parallel(int threads, int items, void (*run)(void *context, int item),
         unsigned before = subnormals_off();
         run(context, i);
         subnormals_restore(before);
-    }
-}
-
-void plan_profile_start(struct plan *plan)
-{
-    plan->profiling = true;
-    memset(plan->seconds, 0,
-           (size_t)plan->threads * (size_t)plan->count * 2 * sizeof *plan->seconds);
-}
-
-void plan_profile(const struct plan *plan, struct node_time *times)
-{
-    for (int i = 0; i < plan->graph->count; i++) {
-        times[i] = (struct node_time){0.0, 0.0};
-        for (int t = 0; t < plan->threads; t++) {
-            size_t at = ((size_t)t * (size_t)plan->count + (size_t)i) * 2;
-            times[i].forward_seconds += plan->seconds[at];
-            times[i].backward_seconds += plan->seconds[at + 1];
-        }
     }
 }

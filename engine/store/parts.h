@@ -100,6 +100,10 @@ enum colonnade_status write_metrics(struct place file, const struct metrics *met
 enum colonnade_status read_metrics(struct place file, struct metrics *metrics,
                                    struct colonnade_error *error);
 
+/* /profile: a run is written with one, and read without. */
+enum colonnade_status write_profile(struct place file, const struct profile *profile,
+                                    const struct graph *graph, struct colonnade_error *error);
+
 /* /evaluation/test; `evaluation` is initialised for its classes. */
 enum colonnade_status write_evaluation(struct place file, const struct evaluation *evaluation,
                                        struct colonnade_error *error);

@@ -1,5 +1,5 @@
-/* What is recorded of a run: progress, metrics, evaluation, golden samples. Writing and reading go
- * by the same tables and shapes.
+/* What is recorded of a run: progress, metrics, profile, evaluation, golden samples. Writing and
+ * reading go by the same tables and shapes.
  */
 #include "engine/base/memory.h"
 #include "engine/store/parts.h"
@@ -58,6 +58,24 @@ static const struct field evaluation_fields[] = {
     {"loss", NULL, VALUE_DOUBLE, offsetof(struct evaluation, loss)},
     {"accuracy", NULL, VALUE_DOUBLE, offsetof(struct evaluation, accuracy)},
     {"top5", NULL, VALUE_DOUBLE, offsetof(struct evaluation, top5)},
+};
+
+static const struct field profile_fields[] = {
+    {"steps", NULL, VALUE_LONG, offsetof(struct profile, steps)},
+    {"threads", NULL, VALUE_INT, offsetof(struct profile, threads)},
+    {"seconds", NULL, VALUE_DOUBLE, offsetof(struct profile, seconds)},
+    {"optimizer_seconds", NULL, VALUE_DOUBLE, offsetof(struct profile, optimizer_seconds)},
+    {"loss_forward", NULL, VALUE_DOUBLE, offsetof(struct profile, loss.forward.seconds)},
+    {"loss_backward", NULL, VALUE_DOUBLE, offsetof(struct profile, loss.backward.seconds)},
+};
+
+static const struct field node_time_fields[] = {
+    {"forward", "s", VALUE_DOUBLE, offsetof(struct node_time, forward.seconds)},
+    {"forward_im2col", "s", VALUE_DOUBLE, offsetof(struct node_time, forward.im2col)},
+    {"forward_sgemm", "s", VALUE_DOUBLE, offsetof(struct node_time, forward.sgemm)},
+    {"backward", "s", VALUE_DOUBLE, offsetof(struct node_time, backward.seconds)},
+    {"backward_im2col", "s", VALUE_DOUBLE, offsetof(struct node_time, backward.im2col)},
+    {"backward_sgemm", "s", VALUE_DOUBLE, offsetof(struct node_time, backward.sgemm)},
 };
 
 #define COUNT(table) (sizeof(table) / sizeof *(table))
@@ -237,6 +255,50 @@ enum colonnade_status read_metrics(struct place file, struct metrics *metrics,
                    &metrics->step_count, error));
 out:
     place_close(group.id);
+    return status;
+}
+
+/* The input and the nodes that users wrote, by name: `indices` into the graph. */
+static size_t list_profiled(const struct graph *graph, int *indices, char **names)
+{
+    size_t count = 0;
+    indices[count++] = 0;
+    for (int i = 0; i < graph->declared_count; i++)
+        indices[count++] = graph->declared[i];
+    for (size_t i = 0; i < count; i++)
+        names[i] = graph->nodes[indices[i]].name;
+    return count;
+}
+
+enum colonnade_status write_profile(struct place file, const struct profile *profile,
+                                    const struct graph *graph, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct place group = {.id = H5I_INVALID_HID};
+    const size_t most = (size_t)graph->declared_count + 1;
+    int *indices = NULL;
+    char **names = NULL;
+    double *column = NULL;
+    TRY(memory_allocate(&indices, most, sizeof *indices, "a profile", error));
+    TRY(memory_allocate(&names, most, sizeof *names, "a profile", error));
+    TRY(memory_allocate(&column, most, sizeof *column, "a profile", error));
+    TRY(place_create_group(file, "profile", &group, error));
+    TRY(write_fields(group, profile_fields, COUNT(profile_fields), profile, error));
+    const size_t count = list_profiled(graph, indices, names);
+    TRY(place_write_texts(group, "node", count, names, error));
+    for (size_t i = 0; i < COUNT(node_time_fields); i++) {
+        const struct field *field = &node_time_fields[i];
+        const struct array array = {.type = VALUE_DOUBLE, .rank = 1, .dims = {count}};
+        for (size_t n = 0; n < count; n++)
+            gather(field, (const char *)&profile->nodes[indices[n]], sizeof *profile->nodes, 1,
+                   (char *)&column[n]);
+        TRY(write_column(group, field, &array, column, error));
+    }
+out:
+    place_close(group.id);
+    free(column);
+    free(names);
+    free(indices);
     return status;
 }
 

@@ -142,6 +142,8 @@ static enum colonnade_status write_run(struct place file, const void *content,
     TRY(write_optimizer(file, run, error));
     TRY(write_metrics(file, &run->metrics, error));
     TRY(write_data(file, &run->data, error));
+    if (run->profile)
+        TRY(write_profile(file, run->profile, run->graph, error));
     if (run->evaluated)
         TRY(write_evaluation(file, &run->evaluation, error));
     if (run->evaluated && run->worst.n > 0)

@@ -91,6 +91,7 @@ void run_destroy(struct run *run)
     model_destroy(run->model);
     model_destroy(run->average);
     model_destroy(run->best);
+    profile_destroy(run->profile);
     graph_destroy(run->graph);
     data_facts_finish(&run->data);
     config_destroy(run->config);

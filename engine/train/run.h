@@ -6,6 +6,7 @@
 
 #include "engine/graph/graph.h"
 #include "engine/train/optimizer.h"
+#include "engine/train/profile.h"
 #include "engine/train/settings.h"
 
 enum run_status { RUN_TRAINING, RUN_COMPLETE, RUN_INTERRUPTED, RUN_FAILED };
@@ -108,6 +109,7 @@ struct run {
     struct evaluation evaluation; /* of the test split */
     struct worst worst;           /* of its mistakes; n = 0: none */
     struct golden golden;         /* n = 0: none yet */
+    struct profile *profile;      /* of the steps since the program began; NULL: not wanted */
 };
 
 /* Takes over `config`, also on error. The data's facts decide shapes and classes. */

@@ -107,6 +107,8 @@ static enum colonnade_status trainer_init(struct trainer *trainer, struct colonn
                         sizeof *trainer->gradients, "gradients", error));
     TRY(plan_create(&trainer->plan, run->graph, PLAN_TRAINING, settings->batch, trainer->threads,
                     NULL, error));
+    if (run->profile)
+        plan_profile_start(trainer->plan);
     TRY(evaluator_create(&trainer->evaluator, run, trainer->threads, trainer->plan, error));
 out:
     return status;
@@ -169,8 +171,11 @@ static enum colonnade_status update_weights(struct trainer *trainer, double lr, 
         .eps = settings->eps,
         .nesterov = settings->nesterov,
     };
+    const double start = run->profile ? seconds_now() : 0;
     *norm = optimizer_step(run->optimizer, &values, settings->clip_norm, run->progress.step + 1,
                            trainer->threads, trainer->gradients, run->model->parameters);
+    if (run->profile)
+        run->profile->optimizer_seconds += seconds_now() - start;
     return check_finite(trainer, "norm of the gradients", *norm, error);
 }
 
@@ -236,6 +241,10 @@ static enum colonnade_status train_step(struct trainer *trainer, struct colonnad
     double seconds = seconds_now() - start;
     progress->seconds += seconds;
     progress->total_seconds += seconds;
+    if (run->profile) {
+        run->profile->steps++;
+        run->profile->seconds += seconds;
+    }
     run->metrics.steps[run->metrics.step_count++] = record;
     EMIT(trainer, step, &record, error);
 out:
@@ -245,6 +254,9 @@ out:
 static enum colonnade_status checkpoint(struct trainer *trainer, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
+    const struct run *run = trainer->run;
+    if (run->profile)
+        profile_take(run->profile, run->graph, trainer->plan);
     EMIT(trainer, checkpoint, error);
     trainer->last_checkpoint = seconds_now();
 out:
@@ -458,7 +470,7 @@ static enum colonnade_status complete(struct trainer *trainer, struct colonnade_
     TRY(score_test(trainer, error));
     TRY(keep_golden(trainer, error));
     trainer->run->status = RUN_COMPLETE;
-    EMIT(trainer, checkpoint, error);
+    TRY(checkpoint(trainer, error));
 out:
     return status;
 }
@@ -470,7 +482,7 @@ static enum colonnade_status keep_interrupted(struct trainer *trainer,
 {
     enum colonnade_status status = COLONNADE_OK;
     trainer->run->status = RUN_INTERRUPTED;
-    EMIT(trainer, checkpoint, error);
+    TRY(checkpoint(trainer, error));
     status = error_set(error, interrupted, "%s after step %ld, %d epochs done",
                        interrupted == COLONNADE_TERMINATED ? "terminated" : "interrupted",
                        trainer->run->progress.step, trainer->run->progress.epoch);

@@ -84,11 +84,44 @@ def test_bench_has_the_keys_of_the_contract(program, mode):
     assert all(node["forward_ms"] >= 0 for node in nodes.values())
     assert nodes["conv1"]["forward_ms"] > 0
     assert (nodes["fc1"]["backward_ms"] > 0) == (mode == "train")
+    for node in nodes.values():
+        for phase in ["forward", "backward"]:
+            parts = node[f"{phase}_im2col_ms"], node[f"{phase}_sgemm_ms"]
+            assert min(parts) >= 0 and sum(parts) <= node[f"{phase}_ms"] * 1.001
+    assert nodes["conv1"]["forward_im2col_ms"] > 0 and nodes["fc1"]["forward_sgemm_ms"] > 0
+    assert nodes["pool1"]["forward_sgemm_ms"] == 0
 
 
 def test_bench_prints_a_table_and_makes_enough_synthetic_data(program):
     text = program.run("bench", program.config(), "--seconds", "0.3", "--batch", "300").stdout
     assert "images/s" in text and "conv1" in text and "optimizer" in text
+
+
+def test_a_profile_is_printed_and_kept_and_changes_no_weight(program):
+    config = program.config()
+    program.run("train", config, "--out", "plain.h5")
+    lines = program.run("train", config, "--out", "timed.h5", "--profile").stdout.splitlines()
+    assert any(re.match(r"conv1 +conv( +[0-9.]+)+$", line) for line in lines)
+    assert any(line.startswith("waiting") for line in lines)
+    with h5py.File(program.folder / "plain.h5") as plain, \
+            h5py.File(program.folder / "timed.h5") as timed:
+        assert "profile" not in plain
+        for name, weights in plain["state_dict"].items():
+            assert (weights[()] == timed["state_dict"][name][()]).all(), name
+        profile = timed["profile"]
+        nodes = list(profile["node"].asstr()[()])
+        assert nodes[0] == "input" and set(nodes) >= {"conv1", "pool1", "fc1"}
+        assert profile.attrs["steps"] == timed["optimizer"].attrs["step"]
+        all_nodes = profile["forward"][()].sum() + profile["backward"][()].sum()
+        assert 0 < all_nodes < profile.attrs["seconds"] * profile.attrs["threads"]
+        conv1 = nodes.index("conv1")
+        for phase in ["forward", "backward"]:
+            parts = profile[f"{phase}_im2col"][conv1] + profile[f"{phase}_sgemm"][conv1]
+            assert 0 < parts <= profile[phase][conv1]
+    program.run("verify", "timed.h5")
+    [event] = [line for line in program.json("train", config, "--out", "timed.h5", "--profile")
+               if line["event"] == "profile"]
+    assert event["nodes"][0]["name"] == "input" and event["step_ms"] > event["optimizer_ms"] > 0
 
 
 def test_verify_recomputes_to_the_last_bit_here(trained):

@@ -193,6 +193,38 @@ Test(plan, resnet18_cifar_has_the_same_bits_on_1_2_3_and_7_threads, .timeout = 3
     check_bits("resnet18-cifar", plain, 11);
 }
 
+/* Taking the time changes no bit, and a node's parts are no more than the whole. */
+Test(plan, a_profiled_plan_has_the_same_bits)
+{
+    struct training one = start("resnet18-cifar", plain, 3, 2);
+    struct training timed = start("resnet18-cifar", plain, 3, 2);
+    const int count = timed.graph->count;
+    struct node_time *times = calloc((size_t)count + 1, sizeof *times);
+    plan_profile_start(timed.plan);
+    step(&one, 0);
+    step(&timed, 0);
+    cr_assert_arr_eq(timed.model->parameters, one.model->parameters,
+                     one.graph->parameter_length * sizeof(float));
+    plan_profile(timed.plan, times);
+    for (int i = 0; i < count; i++) {
+        const struct node *node = &timed.graph->nodes[i];
+        const struct pass_time *passes[] = {&times[i].forward, &times[i].backward};
+        const bool convolution = strcmp(node->type->name, "conv") == 0;
+        const bool multiplies = convolution || strcmp(node->type->name, "dense") == 0;
+        for (int pass = 0; pass < 2; pass++) {
+            cr_expect_leq(passes[pass]->im2col + passes[pass]->sgemm, passes[pass]->seconds, "%s",
+                          node->name);
+            cr_expect_eq(passes[pass]->sgemm > 0, multiplies, "%s, pass %d", node->name, pass);
+            cr_expect(passes[pass]->im2col == 0 || convolution, "%s, pass %d", node->name, pass);
+        }
+    }
+    cr_expect_gt(times[1].forward.im2col, 0, "%s", timed.graph->nodes[1].name);
+    cr_expect_gt(times[count].forward.seconds, 0, "the loss");
+    free(times);
+    stop(&one);
+    stop(&timed);
+}
+
 static void check_allocations(const char *name, const char *const *overrides, int batch,
                               int warm_up)
 {
