@@ -42,8 +42,7 @@ void profile_add_json(struct json_object *object, const struct profile *profile,
         json_object_array_add(nodes,
                               node_json(profile, graph->nodes[node].name, &profile->nodes[node]));
     }
-    const double loss = profile->loss.forward.seconds + profile->loss.backward.seconds;
-    json_add(object, "loss_ms", json_number(milliseconds(profile, loss)));
+    json_add(object, "loss_ms", json_number(milliseconds(profile, profile->loss_seconds)));
     json_add(object, "optimizer_ms",
              json_number(milliseconds(profile, profile->optimizer_seconds * profile->threads)));
     json_add(object, "waiting_ms", json_number(profile_waiting_milliseconds(profile, graph)));
@@ -98,7 +97,8 @@ void profile_print(const struct profile *profile, const struct graph *graph, con
 {
     struct table table = {.profile = profile, .width = (int)strlen("optimizer")};
     const double updates = profile->optimizer_seconds * profile->threads;
-    struct node_time sum = profile->loss;
+    const struct node_time loss = {.forward.seconds = profile->loss_seconds};
+    struct node_time sum = loss;
     table.all_ms = milliseconds(profile, profile->seconds * profile->threads);
     for (int i = 0; i < graph->count; i++) {
         const int length = (int)strlen(graph->nodes[i].name);
@@ -118,7 +118,7 @@ void profile_print(const struct profile *profile, const struct graph *graph, con
         print_time(&table, node->name, node->type->name, &profile->nodes[graph->declared[i]]);
     }
     if (optimizer) {
-        print_time(&table, "loss", "cross-entropy", &profile->loss);
+        print_time(&table, "loss", "cross-entropy", &loss);
         print_single(&table, "optimizer", optimizer, milliseconds(profile, updates));
     }
     print_single(&table, "waiting", "", profile_waiting_milliseconds(profile, graph));

@@ -65,8 +65,7 @@ static const struct field profile_fields[] = {
     {"threads", NULL, VALUE_INT, offsetof(struct profile, threads)},
     {"seconds", NULL, VALUE_DOUBLE, offsetof(struct profile, seconds)},
     {"optimizer_seconds", NULL, VALUE_DOUBLE, offsetof(struct profile, optimizer_seconds)},
-    {"loss_forward", NULL, VALUE_DOUBLE, offsetof(struct profile, loss.forward.seconds)},
-    {"loss_backward", NULL, VALUE_DOUBLE, offsetof(struct profile, loss.backward.seconds)},
+    {"loss_seconds", NULL, VALUE_DOUBLE, offsetof(struct profile, loss_seconds)},
 };
 
 static const struct field node_time_fields[] = {

@@ -34,7 +34,7 @@ void profile_destroy(struct profile *profile)
 void profile_take(struct profile *profile, const struct graph *graph, const struct plan *plan)
 {
     plan_profile(plan, profile->nodes);
-    profile->loss = profile->nodes[graph->count];
+    profile->loss_seconds = profile->nodes[graph->count].forward.seconds;
     for (int i = 0; i < graph->count; i++) {
         const int owner = graph->nodes[i].owner;
         if (owner == i)
@@ -51,7 +51,7 @@ double profile_milliseconds(const struct profile *profile, double seconds)
 
 double profile_waiting_milliseconds(const struct profile *profile, const struct graph *graph)
 {
-    struct node_time all = profile->loss;
+    struct node_time all = {.forward.seconds = profile->loss_seconds};
     for (int i = 0; i < graph->count; i++)
         node_time_add(&all, &profile->nodes[i]);
     const double clock = profile->seconds - profile->optimizer_seconds;

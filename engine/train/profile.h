@@ -14,7 +14,7 @@ struct profile {
     double seconds, optimizer_seconds;
     struct node_time *nodes; /* [graph->count], the declared ones and the input: what the graph has
                                 beside them counts as its owner's */
-    struct node_time loss;
+    double loss_seconds;
 };
 
 enum colonnade_status profile_create(struct profile **profile, const struct graph *graph,
