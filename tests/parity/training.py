@@ -99,7 +99,7 @@ def make_schedule(optimizer, keys, batches):
     """PyTorch's scheduler, stepped after every mini-batch."""
     schedules = torch.optim.lr_scheduler
     total, warmup = int(keys["epochs"]) * batches, round(float(keys.get("warmup", 0)) * batches)
-    name, after = keys.get("schedule", "constant"), total - warmup
+    name, after = keys.get("schedule", "constant"), max(total - warmup, 1)
     ramp = warmup and schedules.LinearLR(optimizer, 1 / warmup, total_iters=max(warmup - 1, 1))
     if name == "step":  # its epochs count from the beginning, warm-up or not
         step = schedules.StepLR(optimizer, int(float(keys["step_epochs"]) * batches),
