@@ -14,11 +14,14 @@ static const struct {
     const char *name;
     section_writer *write;
 } run_sections[] = {
-    {"title", section_title},     {"headline", section_headline},   {"curves", section_curves},
-    {"epochs", section_epochs},   {"data", section_data},           {"classes", section_classes},
-    {"network", section_network}, {"confusion", section_confusion}, {"filters", section_filters},
-    {"facts", section_facts},     {"config", section_config},       {"samples", section_samples},
-    {"worst", section_worst},
+    {"title", section_title},         {"headline", section_headline},
+    {"curves", section_curves},       {"epochs", section_epochs},
+    {"data", section_data},           {"classes", section_classes},
+    {"network", section_network},     {"confusion", section_confusion},
+    {"filters", section_filters},     {"facts", section_facts},
+    {"config", section_config},       {"samples", section_samples},
+    {"worst", section_worst},         {"features", section_features},
+    {"occlusion", section_occlusion},
 };
 
 static const struct {

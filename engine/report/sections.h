@@ -18,5 +18,7 @@ section_writer section_network;                                                /
 section_writer section_filters;                                                /* filters.c */
 section_writer section_samples;                                                /* samples.c */
 section_writer section_worst;                                                  /* worst.c */
+section_writer section_features;                                               /* features.c */
+section_writer section_occlusion;                                              /* occlusion.c */
 
 #endif

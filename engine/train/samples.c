@@ -25,12 +25,11 @@ void samples_finish(struct samples *samples)
     *samples = (struct samples){0};
 }
 
-/* Values in the input node's layout as the bytes that would give them. */
-static void to_bytes(const struct node *input, const struct data_facts *facts, const float *values,
-                     uint8_t *bytes)
+void samples_bytes(const struct data_facts *facts, enum layout layout, const float *values,
+                   uint8_t *bytes)
 {
-    const int c = input->out.c, pixels = shape_pixels(input->out);
-    const bool planes = input->out_layout == LAYOUT_NCHW;
+    const int c = facts->shape.c, pixels = shape_pixels(facts->shape);
+    const bool planes = layout == LAYOUT_NCHW;
     for (int i = 0; i < pixels; i++)
         for (int j = 0; j < c; j++) {
             const double value = (double)values[planes ? j * pixels + i : i * c + j];
@@ -67,7 +66,7 @@ enum colonnade_status samples_take(struct samples *samples, const struct run *ru
     };
     input->type->forward(input, &tile);
     for (size_t i = 0; i < n; i++)
-        to_bytes(input, &run->data, values + i * size, made.images + i * size);
+        samples_bytes(&run->data, input->out_layout, values + i * size, made.images + i * size);
     memcpy(made.labels, batch->labels, n * sizeof *made.labels);
     samples_finish(samples);
     *samples = made;

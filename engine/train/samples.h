@@ -8,6 +8,11 @@
 /* How many of `most` images of a shape are kept: at most 32, and two megabytes. */
 size_t samples_count(struct shape shape, size_t most);
 
+/* Values [c, h, w] in that layout, as the network gets them, as the bytes [h, w, c] that would give
+ * them. */
+void samples_bytes(const struct data_facts *facts, enum layout layout, const float *values,
+                   uint8_t *bytes);
+
 /* The first images of a training mini-batch, in place of those before. */
 enum colonnade_status samples_take(struct samples *samples, const struct run *run,
                                    const struct batch *batch, struct colonnade_error *error);

@@ -244,6 +244,17 @@ static void make_worst(struct run *run, const struct made *made)
     }
 }
 
+/* What the network says to them is not looked at. */
+static void make_golden(struct run *run, const struct made *made)
+{
+    const size_t size = shape_size(made->shape);
+    run->golden.n = 3;
+    run->golden.input = zeroed(3 * size, sizeof(float));
+    run->golden.logits = zeroed(3 * (size_t)made->classes, sizeof(float));
+    for (size_t i = 0; i < 3 * size; i++)
+        run->golden.input[i] = (float)noise((long)i);
+}
+
 struct run *made_create(const struct made *made)
 {
     struct run *run = zeroed(1, sizeof *run);
@@ -256,6 +267,8 @@ struct run *made_create(const struct made *made)
         make_evaluation(run, made);
     if (made->evaluated)
         make_worst(run, made);
+    if (made->evaluated)
+        make_golden(run, made);
     run->status = made->evaluated ? RUN_COMPLETE : RUN_TRAINING;
     return run;
 }
@@ -270,6 +283,8 @@ void made_destroy(struct run *run)
     free(run->data.std);
     samples_finish(&run->samples);
     worst_finish(&run->worst);
+    free(run->golden.input);
+    free(run->golden.logits);
     free(run->metrics.epochs);
     free(run->metrics.steps);
     free(run->evaluation.confusion);

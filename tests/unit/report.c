@@ -2,8 +2,10 @@
  * the page is tests/report/.
  */
 #include "engine/report/report.h"
+#include "engine/plan/trace.h"
 #include "engine/report/html.h"
 #include "engine/report/image.h"
+#include "engine/report/occlusion.h"
 #include "tests/report/made.h"
 
 #include <criterion/criterion.h>
@@ -263,6 +265,103 @@ Test(report, samples_are_the_images_that_the_run_holds)
     assert_samples("plain");
     assert_samples("colour");
     assert_samples("many");
+}
+
+/* Maps of a row of up to eight, of up to 32 pixels a side, with a clear pixel between. */
+static void assert_maps(const char *html, const struct run *run, const char *name, int look)
+{
+    const int index = graph_find(run->graph, name);
+    const struct shape shape = run->graph->nodes[index].declared;
+    const int across = shape.c < 8 ? shape.c : 8, down = shape.c > 8 ? 2 : 1;
+    const int width = across * (shape.w + 1) - 1, height = down * (shape.h + 1) - 1;
+    char alt[64];
+    unsigned char pixels[65536];
+    snprintf(alt, sizeof alt, "alt=\"maps of image %d, %s\"", look, name);
+    const char *image = strstr(html, alt);
+    cr_assert_not_null(image, "%s", alt);
+    read_picture(strstr(image, "data:"), (uint32_t)width, (uint32_t)height, 4, pixels);
+
+    struct trace trace;
+    const float *input = run->golden.input + (size_t)look * shape_size(run->data.shape);
+    cr_assert_eq(trace_init(&trace, run->model, input, NULL), COLONNADE_OK);
+    const float *maps = trace.outputs[index];
+    const int count = across * down * shape_pixels(shape);
+    float least = INFINITY, greatest = -INFINITY;
+    for (int i = 0; i < count; i++) {
+        least = fminf(least, maps[i]);
+        greatest = fmaxf(greatest, maps[i]);
+    }
+    for (int i = 0; i < width * height; i++) {
+        const int x = i % width, y = i / width, column = x % (shape.w + 1), row = y % (shape.h + 1);
+        const int map = y / (shape.h + 1) * across + x / (shape.w + 1);
+        const bool clear = column == shape.w || row == shape.h;
+        cr_assert_eq(pixels[4 * i + 3], clear ? 0 : 255);
+        if (clear)
+            continue;
+        const double value = (double)maps[map * shape_pixels(shape) + row * shape.w + column];
+        const double want = 255 * (value - (double)least) / (double)(greatest - least);
+        cr_assert(fabs(pixels[4 * i] - want) <= 0.5 + 1e-4);
+    }
+    trace_finish(&trace);
+}
+
+Test(report, feature_maps_are_pictures_of_what_the_nodes_give)
+{
+    struct run *run = made_create(made_find("plain"));
+    char *html = page_of(run);
+    for (int look = 0; look < 3; look++) {
+        assert_maps(html, run, "conv1", look);
+        assert_maps(html, run, "pool1", look);
+        assert_maps(html, run, "conv2", look);
+    }
+    free(html);
+    made_destroy(run);
+}
+
+/* Of a network of one dense node, in double; rows and columns [from, to) covered. */
+static double dense_probability(const struct run *run, const float *input, int class, int top,
+                                int bottom, int left, int right)
+{
+    const struct node *node = &run->graph->nodes[graph_find(run->graph, "fc")];
+    float weight[10 * 64];
+    double logits[10] = {0}, sum = 0;
+    parameter_export(&node->parameters[0], run->model->parameters, weight);
+    for (int i = 0; i < 10; i++)
+        for (int j = 0; j < 64; j++)
+            if (j / 8 < top || j / 8 >= bottom || j % 8 < left || j % 8 >= right)
+                logits[i] += (double)weight[i * 64 + j] * (double)input[j];
+    for (int i = 0; i < 10; i++)
+        sum += exp(logits[i] - logits[class]);
+    return 1 / sum;
+}
+
+/* 8 by 8 pixels: a patch is of 2, its middles are the odd numbers below 8 for a grid of 4. */
+Test(report, an_occlusion_map_says_what_covering_costs)
+{
+    struct run *run = made_create(made_find("begun")); /* biases are 0 */
+    float input[64], map[64];
+    double want[64], least, want_least = 1;
+    for (int i = 0; i < 64; i++)
+        input[i] = (float)sin(i * i);
+    const double whole = dense_probability(run, input, 3, 0, 0, 0, 0);
+    for (int i = 0; i < 16; i++) {
+        const int top = 2 * (i / 4), left = 2 * (i % 4);
+        const double left_over = dense_probability(run, input, 3, top, top + 2, left, left + 2);
+        want_least = fmin(want_least, left_over);
+        for (int j = 0; j < 4; j++)
+            want[(top + j / 2) * 8 + left + j % 2] = whole - left_over;
+    }
+    cr_assert_eq(occlusion_map(run, input, 3, 4, 2, map, &least, NULL), COLONNADE_OK);
+    /* Float logits of about 1: 1e-6. */
+    cr_expect(fabs(least - want_least) < 1e-5);
+    for (int i = 0; i < 64; i++)
+        cr_expect(fabs((double)map[i] - want[i]) < 1e-5, "%d: %g instead of %g", i, (double)map[i],
+                  want[i]);
+    /* One place: the middle quarter of the side. */
+    cr_assert_eq(occlusion_map(run, input, 3, 1, 1, map, &least, NULL), COLONNADE_OK);
+    cr_expect(fabs(least - fmin(whole, dense_probability(run, input, 3, 3, 5, 3, 5))) < 1e-5);
+    cr_expect(map[0] == 0 && map[63] == 0);
+    made_destroy(run);
 }
 
 Test(report, weights_that_are_zero_or_not_finite_do_not_break_the_filters)

@@ -6,6 +6,7 @@
 #include "engine/base/memory.h"
 #include "engine/experiment.h"
 #include "engine/plan/plan.h"
+#include "engine/plan/trace.h"
 #include "engine/train/worst.h"
 #include "tests/unit/support.h"
 
@@ -852,6 +853,59 @@ Test(infer, golden_samples_are_the_first_test_images)
     float logits[8 * 7];
     cr_assert_eq(infer(experiment.run, 8, golden->input, 1, logits, NULL), COLONNADE_OK);
     cr_expect_arr_eq(logits, golden->logits, sizeof logits);
+    close_experiment(&experiment);
+}
+
+#define WRITTEN_NETWORK                                                                            \
+    DATA "[conv1]\ntype = conv\nfilters = 4\nkernel = 3\npadding = same\nactivation = relu\n"      \
+         "[pool1]\ntype = maxpool\nkernel = 2\n"                                                   \
+         "[conv2]\ntype = conv\nfilters = 4\nkernel = 3\npadding = same\nbias = false\n"           \
+         "activation = prelu\n[norm]\ntype = batchnorm\n[rectified]\ntype = relu\n"                \
+         "[pool2]\ntype = maxpool\nkernel = 3\nstride = 1\npadding = same\n"                       \
+         "[sum]\ntype = add\ninputs = pool1, pool2\n[fc1]\ntype = dense\nunits = classes\n"
+
+/* The greatest of x [4, size, size] in windows of `kernel`, as far as the image goes. */
+static float greatest(const float *x, int size, int c, int top, int left, int kernel)
+{
+    float most = -INFINITY;
+    for (int i = 0; i < kernel * kernel; i++) {
+        const int y = top + i / kernel, z = left + i % kernel;
+        if (y >= 0 && y < size && z >= 0 && z < size)
+            most = fmaxf(most, x[(c * size + y) * size + z]);
+    }
+    return most;
+}
+
+Test(trace, nodes_give_what_they_were_written_to_give)
+{
+    struct experiment experiment = open_network("epochs = 1\nlr = 0.01", WRITTEN_NETWORK);
+    train_on(&experiment, 2);
+    const struct run *run = experiment.run;
+    const struct graph *graph = run->graph;
+    cr_assert_geq(graph->nodes[graph_find(graph, "rectified")].moved, 1); /* the hard case */
+    for (int i = 0; i < run->golden.n; i++) {
+        struct trace trace;
+        const float *input = run->golden.input + i * 64;
+        cr_assert_eq(trace_init(&trace, run_weights(run), input, NULL), COLONNADE_OK);
+#define OUTPUT(name) trace.outputs[graph_find(graph, name)]
+        const float *conv1 = OUTPUT("conv1"), *pool1 = OUTPUT("pool1"), *norm = OUTPUT("norm");
+        const float *pool2 = OUTPUT("pool2"), *rectified = OUTPUT("rectified"),
+                    *sum = OUTPUT("sum");
+        cr_expect_arr_eq(trace.outputs[0], input, 64 * sizeof *input);
+        for (int j = 0; j < 4 * 64; j++)
+            cr_expect_geq(conv1[j], 0);
+        for (int j = 0; j < 4 * 16; j++) {
+            const int c = j / 16, y = j / 4 % 4, x = j % 4;
+            cr_expect_eq(pool1[j], greatest(conv1, 8, c, 2 * y, 2 * x, 2));
+            cr_expect_eq(rectified[j], fmaxf(norm[j], 0));
+            cr_expect_eq(pool2[j], greatest(rectified, 4, c, y - 1, x - 1, 3));
+            cr_expect_eq(sum[j], pool1[j] + pool2[j]);
+        }
+        /* Of other cuts of the work: 1e-6 of numbers of a few units. */
+        for (int j = 0; j < 7; j++)
+            cr_expect(fabsf(OUTPUT("fc1")[j] - run->golden.logits[i * 7 + j]) < 1e-4F);
+        trace_finish(&trace);
+    }
     close_experiment(&experiment);
 }
 
