@@ -4,6 +4,7 @@
  * terms * EPSILON of the sum of their magnitudes. */
 #include "kernels/convolution.h"
 #include "kernels/product.h"
+#include "tests/unit/layers.h"
 #include "tests/unit/support.h"
 
 #include <math.h>
@@ -150,12 +151,13 @@ static void reference_weight(const struct problem *p, int o, int c, int ki, int 
             }
 }
 
-static struct problem problem_create(const struct shape *s)
+/* Nothing is wanted of it yet. */
+static struct problem problem_create(struct window window, int n)
 {
-    struct problem p = {.w = window_of(s), .n = s->n};
+    struct problem p = {.w = window, .n = n};
     const struct window *w = &p.w;
-    p.x_size = (size_t)(s->n * w->ic * w->ih * w->iw);
-    p.y_size = (size_t)(s->n * w->oc * w->oh * w->ow);
+    p.x_size = (size_t)(n * w->ic * w->ih * w->iw);
+    p.y_size = (size_t)(n * w->oc * w->oh * w->ow);
     p.w_size = (size_t)(w->oc * (w->ic / w->g) * w->kh * w->kw);
     p.x = zeros(p.x_size, sizeof *p.x);
     p.dy = zeros(p.y_size, sizeof *p.dy);
@@ -166,6 +168,13 @@ static struct problem problem_create(const struct shape *s)
     fill_random(p.x, p.x_size, 1);
     fill_random(p.dy, p.y_size, 2);
     fill_random(p.weights, p.w_size, 3);
+    return p;
+}
+
+static struct problem problem_solved(const struct shape *s)
+{
+    struct problem p = problem_create(window_of(s), s->n);
+    const struct window *w = &p.w;
     for (int o = 0; o < w->oc; o++)
         for (int c = 0; c < w->ic / w->g; c++)
             for (int ki = 0; ki < w->kh; ki++)
@@ -235,23 +244,28 @@ static float *filled(size_t n, float value)
     return x;
 }
 
-/* Each result was `before` + want; NAN: it is overwritten. */
+/* The result was `before` + want; NAN: it is overwritten. `i` is its index in PyTorch's order. */
+static void compare_one(const char *what, const struct convolution *c, const struct kernels *k,
+                        float got, const struct sum *want, float before, size_t i)
+{
+    const struct window *w = &c->window;
+    const double old = isnan(before) ? 0 : (double)before;
+    const double value = want->value + old, result = (double)got;
+    const double bound = (want->terms + 2) * EPSILON * (want->size + fabs(old));
+    if (!(fabs(result - value) <= bound))
+        cr_assert(false,
+                  "%s, %s, lowering %d, layouts %d %d, %dx%dx%d to %dx%dx%d, kernel %dx%d, "
+                  "[%zu]: %.9g instead of %.9g (+- %.2g)",
+                  what, k->isa, c->lowering, c->x_layout, c->y_layout, w->ic, w->ih, w->iw, w->oc,
+                  w->oh, w->ow, w->kh, w->kw, i, result, value, bound);
+}
+
 static void compare(const char *what, const struct convolution *c, const struct kernels *k,
                     place_function *place, const float *got, const struct sum *want, float before,
                     size_t n)
 {
-    const struct window *w = &c->window;
-    const double old = isnan(before) ? 0 : (double)before;
-    for (size_t i = 0; i < n; i++) {
-        const double value = want[i].value + old, result = (double)got[place(c, i)];
-        const double bound = (want[i].terms + 2) * EPSILON * (want[i].size + fabs(old));
-        if (!(fabs(result - value) <= bound))
-            cr_assert(false,
-                      "%s, %s, lowering %d, layouts %d %d, %dx%dx%d to %dx%dx%d, kernel %dx%d, "
-                      "[%zu]: %.9g instead of %.9g (+- %.2g)",
-                      what, k->isa, c->lowering, c->x_layout, c->y_layout, w->ic, w->ih, w->iw,
-                      w->oc, w->oh, w->ow, w->kh, w->kw, i, result, value, bound);
-    }
+    for (size_t i = 0; i < n; i++)
+        compare_one(what, c, k, got[place(c, i)], &want[i], before, i);
 }
 
 /* What a plan's functions are given, in its layouts; the scratch is of the promised size. */
@@ -365,7 +379,7 @@ static void check_plan(const struct convolution *plan, const struct problem *p, 
 Test(convolution, is_the_naive_sum_under_every_plan)
 {
     for (size_t i = 0; i < COUNT(shapes); i++) {
-        struct problem p = problem_create(&shapes[i]);
+        struct problem p = problem_solved(&shapes[i]);
         for (enum layout layout = LAYOUT_NHWC; layout <= LAYOUT_NCHW; layout++) {
             const struct convolution c = convolution_plan_for(p.w, layout);
             cr_assert_eq(c.x_layout, layout);
@@ -458,6 +472,110 @@ Test(convolution, weight_strides_are_those_of_the_documented_orders)
                         if (got != (size_t)place)
                             cr_assert_fail("shape %zu, weight %zu at %zu", i, index, got);
                     }
+    }
+}
+
+/* One element of a result, of one image without groups or dilation. */
+typedef struct sum wanted_function(const struct problem *p, int index);
+
+static struct sum wanted_y(const struct problem *p, int index)
+{
+    const struct window *w = &p->w;
+    const int o = index / (w->oh * w->ow), taps = w->ic * w->kh * w->kw;
+    struct sum sum = {0};
+    for (int tap = 0; tap < taps; tap++) {
+        const int iy = index / w->ow % w->oh * w->sh - w->pt + tap / w->kw % w->kh;
+        const int ix = index % w->ow * w->sw - w->pl + tap % w->kw;
+        const int c = tap / (w->kh * w->kw);
+        if (iy >= 0 && iy < w->ih && ix >= 0 && ix < w->iw)
+            sum_add(&sum, (double)p->weights[o * taps + tap] *
+                              (double)p->x[(c * w->ih + iy) * w->iw + ix]);
+    }
+    return sum;
+}
+
+static struct sum wanted_dx(const struct problem *p, int index)
+{
+    const struct window *w = &p->w;
+    const int c = index / (w->ih * w->iw), area = w->kh * w->kw;
+    struct sum sum = {0};
+    for (int o = 0; o < w->oc; o++)
+        for (int tap = 0; tap < area; tap++) {
+            const int y = index / w->iw % w->ih + w->pt - tap / w->kw;
+            const int x = index % w->iw + w->pl - tap % w->kw;
+            if (y >= 0 && x >= 0 && y % w->sh == 0 && x % w->sw == 0 && y / w->sh < w->oh &&
+                x / w->sw < w->ow)
+                sum_add(&sum, (double)p->weights[(o * w->ic + c) * area + tap] *
+                                  (double)p->dy[(o * w->oh + y / w->sh) * w->ow + x / w->sw]);
+        }
+    return sum;
+}
+
+static struct sum wanted_dw(const struct problem *p, int index)
+{
+    const struct window *w = &p->w;
+    const int area = w->kh * w->kw, o = index / area / w->ic, c = index / area % w->ic;
+    struct sum sum = {0};
+    for (int pixel = 0; pixel < w->oh * w->ow; pixel++) {
+        const int iy = pixel / w->ow * w->sh - w->pt + index % area / w->kw;
+        const int ix = pixel % w->ow * w->sw - w->pl + index % w->kw;
+        if (iy >= 0 && iy < w->ih && ix >= 0 && ix < w->iw)
+            sum_add(&sum, (double)p->x[(c * w->ih + iy) * w->iw + ix] *
+                              (double)p->dy[o * w->oh * w->ow + pixel]);
+    }
+    return sum;
+}
+
+/* Some elements, the first and the last among them. */
+static void compare_some(const char *what, const struct convolution *c, const struct kernels *k,
+                         place_function *place, const float *got, const struct problem *p,
+                         wanted_function *wanted, size_t n)
+{
+    const size_t step = n / 97 + 1;
+    for (size_t i = 0; i < n + step - 1; i += step) {
+        const size_t index = i < n ? i : n - 1;
+        const struct sum want = wanted(p, (int)index);
+        compare_one(what, c, k, got[place(c, index)], &want, NAN, index);
+    }
+}
+
+static void check_layer(const struct convolution *c, const struct problem *p)
+{
+    struct arrays a = arrays_create(c, p);
+    float *y = filled(p->y_size, NAN), *dx = filled(p->x_size, NAN), *dw = filled(p->w_size, NAN);
+    if (c->transposed)
+        a.transposed = filled(c->transposed, NAN);
+    FOR_EACH_KERNELS(k)
+    {
+        if (c->transposed)
+            convolution_transpose(c, k, a.weights, a.transposed);
+        convolution_forward(c, k, 1, a.x, a.weights, y, a.scratch);
+        convolution_backward(c, k, 1, a.x, a.weights, a.transposed, a.dy, false, dx, false,
+                             c->weight_tiles ? NULL : dw, a.scratch);
+        for (int tile = 0; tile < c->weight_tiles; tile++)
+            convolution_backward_weights_tile(c, k, 1, tile, a.x, a.dy, dw, a.scratch);
+        compare_some("y", c, k, y_place, y, p, wanted_y, p->y_size);
+        compare_some("dx", c, k, x_place, dx, p, wanted_dx, p->x_size);
+        compare_some("dw", c, k, weight_place, dw, p, wanted_dw, p->w_size);
+    }
+    guarded_free(y);
+    guarded_free(dx);
+    guarded_free(dw);
+    if (a.transposed)
+        guarded_free(a.transposed);
+    arrays_destroy(&a);
+}
+
+/* As the engine plans them, on one image. */
+Test(convolution, is_the_naive_sum_in_the_layers_of_the_five_models)
+{
+    for (size_t i = 0; i < layer_count; i++) {
+        if (layers[i].kind != LAYER_CONV)
+            continue;
+        const struct convolution c = convolution_plan_for(layers[i].window, layers[i].layout);
+        struct problem p = problem_create(layers[i].window, 1);
+        check_layer(&c, &p);
+        problem_destroy(&p);
     }
 }
 

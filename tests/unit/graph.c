@@ -1,9 +1,12 @@
 /* Graphs from configs: shapes as the slides and TensorFlow's padding rule have them, edges in any
  * order, and a diagnostic with its line for every mistake. */
 #include "engine/graph/graph.h"
+#include "kernels/convolution.h"
+#include "tests/unit/layers.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const struct shape image = {3, 32, 32};
@@ -149,6 +152,88 @@ Test(graph, parameters_and_multiply_adds_of_lenet5_are_the_books)
     cr_expect_eq(graph->parameters, 61706);
     cr_expect_eq(graph->macs, 416520);
     graph_destroy(graph);
+}
+
+static struct graph *graph_of_model(const char *model, int *batch)
+{
+    struct colonnade_error error = {0};
+    struct config *config;
+    struct graph *graph;
+    char path[512], shape[32];
+    snprintf(path, sizeof path, SOURCE_ROOT "/configs/bench/%s.ini", model);
+    cr_assert_eq(config_load(&config, path, &error), 0, "%s", error.message);
+    const struct section *data = config_section(config, "data");
+    snprintf(shape, sizeof shape, "%s", config_entry(data, "shape")->value);
+    struct shape in;
+    cr_assert_eq(sscanf(shape, "%dx%dx%d", &in.c, &in.h, &in.w), 3);
+    *batch = atoi(config_entry(config_section(config, "train"), "batch")->value);
+    const int classes = atoi(config_entry(data, "classes")->value);
+    cr_assert_eq(graph_create(&graph, config, in, classes, &error), 0, "%s", error.message);
+    config_destroy(config);
+    return graph;
+}
+
+/* The node as a row of the list would have it; false: the list leaves out nodes of its type. */
+static bool layer_of(const struct node *node, int batch, struct layer *layer)
+{
+    static const char *const kinds[] = {"conv",      "maxpool", "globalavgpool", "dense",
+                                        "batchnorm", "relu",    "epilogue",      "add"};
+    const int inputs = node->in.c * node->in.h * node->in.w;
+    int kind = 0;
+    while (kind <= LAYER_ADD && strcmp(node->type->name, kinds[kind]) != 0)
+        kind++;
+    *layer =
+        (struct layer){.kind = (enum layer_kind)kind, .batch = batch, .layout = node->in_layout};
+    if (kind == LAYER_CONV)
+        layer->window = ((const struct convolution *)node->lowered)->window;
+    else if (kind == LAYER_MAXPOOL || kind == LAYER_GLOBALAVGPOOL)
+        layer->window = *(const struct window *)node->lowered;
+    else
+        layer->window = (struct window){
+            node->in.c, node->in.h, node->in.w, node->out.c, node->out.h, node->out.w, 1, 1, 1,
+            1,          1,          1,          0,           0,           0,           0, 1};
+    if (kind == LAYER_DENSE)
+        layer->window.ic = inputs, layer->window.ih = layer->window.iw = 1;
+    return kind <= LAYER_ADD;
+}
+
+static bool same_window(struct window a, struct window b)
+{
+    return a.ic == b.ic && a.ih == b.ih && a.iw == b.iw && a.oc == b.oc && a.oh == b.oh &&
+           a.ow == b.ow && a.kh == b.kh && a.kw == b.kw && a.sh == b.sh && a.sw == b.sw &&
+           a.pt == b.pt && a.pl == b.pl;
+}
+
+/* What kernels are tested and timed over is what the models are made of: each layer stands in the
+ * list, once, and the list has no others. Bias alone, after the last layer, is left out. */
+Test(graph, the_list_of_layers_is_that_of_the_five_models)
+{
+    static const char *const models[] = {"lenet5", "typical", "vgg-cifar", "resnet18-cifar",
+                                         "resnet18"};
+    bool found[256] = {false};
+    cr_assert_leq(layer_count, sizeof found / sizeof *found);
+    for (size_t m = 0; m < sizeof models / sizeof *models; m++) {
+        int batch;
+        struct graph *graph = graph_of_model(models[m], &batch);
+        for (int i = 0; i < graph->count; i++) {
+            struct layer layer;
+            size_t rows = 0;
+            if (!layer_of(&graph->nodes[i], batch, &layer) ||
+                (layer.kind == LAYER_EPILOGUE && layer.window.oc == graph->classes))
+                continue;
+            for (size_t l = 0; l < layer_count; l++)
+                if (layers[l].kind == layer.kind && layers[l].batch == batch &&
+                    layers[l].layout == layer.layout &&
+                    same_window(layers[l].window, layer.window)) {
+                    found[l] = true;
+                    rows++;
+                }
+            cr_expect_eq(rows, 1, "%s, %s: %zu rows", models[m], graph->nodes[i].name, rows);
+        }
+        graph_destroy(graph);
+    }
+    for (size_t l = 0; l < layer_count; l++)
+        cr_expect(found[l], "%s, %s", layers[l].model, layers[l].name);
 }
 
 Test(graph, an_unknown_type_names_the_nearest)

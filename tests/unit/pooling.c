@@ -1,4 +1,5 @@
 /* Pooling against loops over windows, in double. */
+#include "tests/unit/layers.h"
 #include "tests/unit/support.h"
 
 #include <math.h>
@@ -412,6 +413,18 @@ static void check_special(const struct kernels *k, enum layout layout, float spe
                      a.want_argmax[i]);
     }
     release(&a);
+}
+
+Test(pooling, takes_the_layers_of_the_five_models)
+{
+    const struct kernels *tables[3];
+    for (size_t t = 0, count = all_kernels(tables); t < count; t++)
+        for (size_t i = 0; i < layer_count; i++) {
+            const struct layer *layer = &layers[i];
+            if (layer->kind == LAYER_MAXPOOL || layer->kind == LAYER_GLOBALAVGPOOL)
+                check(tables[t], &layer->window, layer->layout,
+                      layer->kind == LAYER_MAXPOOL ? MAXIMUM : MEAN_WITH_PADDING, 1, false);
+        }
 }
 
 Test(pooling, nan_is_a_maximum_and_minus_infinity_is_one_too_where_nothing_is_greater)
