@@ -240,6 +240,28 @@ def table(results):
     return "\n".join(lines)
 
 
+def short_table(results):
+    """Markdown, a row a model and mode: Colonnade beside the faster of PyTorch's sides, as in the
+    README. Memory and the first step are of that same side."""
+    lines = ["| model | mode | Colonnade | PyTorch | side | ratio (lowest - highest) | peak MB "
+             "| first step s |", "| --- | --- | --: | --: | --- | --: | --: | --: |"]
+    for result in results:
+        peers = {side: figures for side, figures in result["sides"].items() if side != OURS}
+        if "ratio" not in result:
+            continue
+        ours = result["sides"][OURS]
+        side, peer = max(peers.items(), key=lambda item: item[1]["images_per_second"])
+        first = ours["first_step_seconds"], peer["first_step_seconds"]
+        cells = [
+            result["model"], result["mode"], f"{ours['images_per_second']:,.0f}",
+            f"{peer['images_per_second']:,.0f}", side.removeprefix("pytorch "),
+            "{median:.2f} ({lowest:.2f} - {highest:.2f})".format(**result["ratio"]),
+            f"{ours['peak_rss_bytes'] / 1e6:,.0f} : {peer['peak_rss_bytes'] / 1e6:,.0f}",
+            f"{first[0]:.2f} : {first[1]:.1f}" if all(first) else ""]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def machine():
     for line in open("/proc/cpuinfo"):
         if line.startswith("model name"):
@@ -271,9 +293,13 @@ def parse_options():
     parser.add_argument("--colonnade", default=str(ROOT / "build" / "colonnade"), metavar="PATH")
     parser.add_argument("--python", default=sys.executable, metavar="PATH",
                         help="the interpreter that has PyTorch")
+    parser.add_argument("--layouts", nargs="+", choices=LAYOUTS, default=LAYOUTS,
+                        help="PyTorch's sides (default: all that it has)")
     parser.add_argument("--pytorch-coretype", metavar="NAME", help="OPENBLAS_CORETYPE for PyTorch")
     parser.add_argument("--training", action="store_true", help="training alone")
     parser.add_argument("--inference", action="store_true", help="inference alone")
+    parser.add_argument("--short", action="store_true",
+                        help="a row a model, beside the faster of PyTorch's sides")
     parser.add_argument("--json", action="store_true", help="one JSON object a model and mode")
     parser.add_argument("--smoke", action="store_true", help="one tiny round of lenet5: it works")
     parser.add_argument("--worker", choices=LAYOUTS, help=argparse.SUPPRESS)
@@ -294,7 +320,8 @@ def main():
                                  env=environment())
     if has_compile.returncode not in (0, 3):
         sys.exit(f"{options.python} has no PyTorch: {has_compile.stderr.strip().splitlines()[-1]}")
-    options.layouts = LAYOUTS if has_compile.returncode == 0 else LAYOUTS[:2]
+    options.layouts = [layout for layout in options.layouts
+                       if layout != "compile" or has_compile.returncode == 0]
     both = options.training == options.inference
     modes = [inference for inference, wanted in ((False, options.training),
                                                  (True, options.inference)) if wanted or both]
@@ -305,7 +332,7 @@ def main():
             print(json.dumps({"machine": machine(), "rounds": options.rounds, **result}))
     else:
         print(heading(options, results))
-        print(table(results))
+        print(short_table(results) if options.short else table(results))
     return 1 if any(result["failures"] for result in results) else 0
 
 
