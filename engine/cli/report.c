@@ -49,6 +49,8 @@ enum colonnade_status verb_report(const struct options *options, struct colonnad
     struct sweep *sweep = NULL;
     char *made = NULL;
     TRY(sweep_file_is(path) ? sweep_load(&sweep, path, error) : run_load(&run, path, error));
+    if (run)
+        TRY(run_load_profile(run, path, error));
     if (!options->out)
         TRY(page_path(&made, path, error));
     const char *page = options->out ? options->out : made;

@@ -17,7 +17,7 @@
 #include <string.h>
 
 enum { GOLDEN = 4, WORST = 4, GRID_MOST = 14, GRID_LEAST = 5 };
-static const double macs_most = 2e11; /* of all passes together: about a second on two cores */
+static const double macs_most = 1e11; /* of all passes together: half a second on two cores */
 
 /* Pixels [from, to) of a side that the place `index` of `grid` covers: a quarter of the side around
  * the middle of its share. */

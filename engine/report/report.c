@@ -17,7 +17,7 @@ static const struct {
     {"title", section_title},         {"headline", section_headline},
     {"curves", section_curves},       {"epochs", section_epochs},
     {"data", section_data},           {"classes", section_classes},
-    {"network", section_network},     {"confusion", section_confusion},
+    {"network", section_network}, {"graph", section_graph},     {"confusion", section_confusion},
     {"filters", section_filters},     {"facts", section_facts},
     {"config", section_config},       {"samples", section_samples},
     {"worst", section_worst},         {"features", section_features},

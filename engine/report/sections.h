@@ -15,6 +15,7 @@ section_writer section_title, section_headline, section_facts, section_config; /
 section_writer section_curves, section_epochs, section_data;                   /* curves.c */
 section_writer section_classes, section_confusion;                             /* classes.c */
 section_writer section_network;                                                /* network.c */
+section_writer section_graph;                                                  /* graph.c */
 section_writer section_filters;                                                /* filters.c */
 section_writer section_samples;                                                /* samples.c */
 section_writer section_worst;                                                  /* worst.c */

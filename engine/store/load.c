@@ -246,3 +246,20 @@ out:
     hdf5_quiet_end(&quiet);
     return status;
 }
+
+enum colonnade_status run_load_profile(struct run *run, const char *path,
+                                       struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct place file = {path, H5I_INVALID_HID};
+    struct hdf5_quiet quiet;
+    hdf5_quiet_begin(&quiet);
+    TRY(store_open(&file, error));
+    profile_destroy(run->profile);
+    run->profile = NULL;
+    TRY(read_profile(file, &run->profile, run->graph, error));
+out:
+    place_close(file.id);
+    hdf5_quiet_end(&quiet);
+    return status;
+}

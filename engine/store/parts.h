@@ -100,9 +100,12 @@ enum colonnade_status write_metrics(struct place file, const struct metrics *met
 enum colonnade_status read_metrics(struct place file, struct metrics *metrics,
                                    struct colonnade_error *error);
 
-/* /profile: a run is written with one, and read without. */
+/* /profile: a run is written with one, and read without, but for who asks. `*profile` stays NULL
+ * where there is none. */
 enum colonnade_status write_profile(struct place file, const struct profile *profile,
                                     const struct graph *graph, struct colonnade_error *error);
+enum colonnade_status read_profile(struct place file, struct profile **profile,
+                                   const struct graph *graph, struct colonnade_error *error);
 
 /* /evaluation/test; `evaluation` is initialised for its classes. */
 enum colonnade_status write_evaluation(struct place file, const struct evaluation *evaluation,

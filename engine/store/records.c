@@ -301,6 +301,52 @@ out:
     return status;
 }
 
+/* `*column` stays [count]; nodes are the graph's, in the same order. */
+static enum colonnade_status read_times(struct place group, struct profile *profile,
+                                        const struct graph *graph, double *column,
+                                        struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const size_t count = (size_t)graph->declared_count + 1;
+    for (size_t i = 0; i < COUNT(node_time_fields); i++) {
+        const struct field *field = &node_time_fields[i];
+        const struct array array = {.type = VALUE_DOUBLE, .rank = 1, .dims = {count}};
+        TRY(place_read_array(group, field->name, &array, column, error));
+        for (size_t n = 0; n < count; n++)
+            scatter(field, (const char *)&column[n], sizeof *profile->nodes, 1,
+                    (char *)&profile->nodes[n ? graph->declared[n - 1] : 0]);
+    }
+out:
+    return status;
+}
+
+enum colonnade_status read_profile(struct place file, struct profile **profile,
+                                   const struct graph *graph, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct place group = {.id = H5I_INVALID_HID};
+    struct profile *made = NULL;
+    double *column = NULL;
+    if (!place_has(file, "profile"))
+        goto out;
+    TRY(profile_create(&made, graph, 1, error));
+    TRY(memory_allocate(&column, (size_t)graph->declared_count + 1, sizeof *column, "a profile",
+                        error));
+    TRY(place_open(file, "profile", &group, error));
+    TRY(read_fields(group, profile_fields, COUNT(profile_fields), made, error));
+    if (made->steps < 1 || made->threads < 1)
+        TRY(place_error(group, NULL, error, "%ld steps on %d threads: neither can be less than 1",
+                        made->steps, made->threads));
+    TRY(read_times(group, made, graph, column, error));
+    *profile = made;
+    made = NULL;
+out:
+    place_close(group.id);
+    profile_destroy(made);
+    free(column);
+    return status;
+}
+
 static struct array confusion_array(int classes)
 {
     return (struct array){.type = VALUE_INT64,

@@ -20,6 +20,11 @@ size_t run_save_bytes(const struct graph *graph, const struct settings *settings
  * that names the part and what is wrong with it. */
 enum colonnade_status run_load(struct run **run, const char *path, struct colonnade_error *error);
 
+/* Gives a run of that file the profile that the file holds, to be looked at; NULL where there is
+ * none. A run that goes on counts anew, so that run_load() leaves it out. */
+enum colonnade_status run_load_profile(struct run *run, const char *path,
+                                       struct colonnade_error *error);
+
 /* What became of the arrays of a file and of a graph: lists "a, b, c", NULL where empty. */
 struct weights_taken {
     size_t count;

@@ -46,10 +46,10 @@ static const char *const hostile_names[] = {
     "averyverylongnamewithoutasinglespacethatcannotbebrokenanywhereatallbutmustbe"};
 
 const struct made made_runs[] = {
-    {"plain", small, {1, 28, 28}, 10, 12, 240, true, true, clothes, NULL},
-    {"colour", residual, {3, 32, 32}, 10, 30, 30000, true, true, NULL, NULL},
-    {"many", stacked, {4, 16, 16}, 100, 8, 80, false, true, NULL, NULL},
-    {"long", small, {1, 28, 28}, 10, 1000, 938000, true, true, NULL, NULL},
+    {"plain", small, {1, 28, 28}, 10, 12, 240, true, true, clothes, NULL, false},
+    {"colour", residual, {3, 32, 32}, 10, 30, 30000, true, true, NULL, NULL, true},
+    {"many", stacked, {4, 16, 16}, 100, 8, 80, false, true, NULL, NULL, false},
+    {"long", small, {1, 28, 28}, 10, 1000, 938000, true, true, NULL, NULL, false},
     {"hostile",
      small,
      {1, 28, 28},
@@ -59,8 +59,9 @@ const struct made made_runs[] = {
      true,
      true,
      hostile_names,
-     "/data/<script>alert(3)</script>"},
-    {"begun", dense, {1, 8, 8}, 10, 0, 0, false, false, NULL, NULL},
+     "/data/<script>alert(3)</script>",
+     false},
+    {"begun", dense, {1, 8, 8}, 10, 0, 0, false, false, NULL, NULL, false},
     {.name = NULL},
 };
 
@@ -255,6 +256,19 @@ static void make_golden(struct run *run, const struct made *made)
         run->golden.input[i] = (float)noise((long)i);
 }
 
+/* Node i takes i + 1 ms forward and twice that backward of each of 50 steps, on two threads. */
+static void make_profile(struct run *run)
+{
+    struct colonnade_error error;
+    need(profile_create(&run->profile, run->graph, 2, &error), &error);
+    run->profile->steps = 50;
+    for (int i = 0; i <= run->graph->declared_count; i++) {
+        const int node = i ? run->graph->declared[i - 1] : 0;
+        run->profile->nodes[node].forward.seconds = 1e-3 * (i + 1) * 50 * 2;
+        run->profile->nodes[node].backward.seconds = 2e-3 * (i + 1) * 50 * 2;
+    }
+}
+
 struct run *made_create(const struct made *made)
 {
     struct run *run = zeroed(1, sizeof *run);
@@ -269,6 +283,8 @@ struct run *made_create(const struct made *made)
         make_worst(run, made);
     if (made->evaluated)
         make_golden(run, made);
+    if (made->profiled)
+        make_profile(run);
     run->status = made->evaluated ? RUN_COMPLETE : RUN_TRAINING;
     return run;
 }
@@ -283,6 +299,7 @@ void made_destroy(struct run *run)
     free(run->data.std);
     samples_finish(&run->samples);
     worst_finish(&run->worst);
+    profile_destroy(run->profile);
     free(run->golden.input);
     free(run->golden.logits);
     free(run->metrics.epochs);

@@ -13,6 +13,7 @@ struct made {
     bool validation, evaluated;
     const char *const *class_names; /* [classes]; NULL: "class 0", ... */
     const char *path;               /* of the data; NULL: /data/digits */
+    bool profiled;
 };
 
 /* NULL-terminated by a name of NULL. */

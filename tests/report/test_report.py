@@ -137,6 +137,39 @@ def test_inputs_are_named_as_the_user_wrote_them(pages):
     assert rows["right"] == "rectified" and rows["sum"] == "left, right"
 
 
+def drawn(page):
+    """What the graph's drawing says: {what: [numbers by row]}."""
+    numbers = {}
+    for tag, attributes in page.tags:
+        if tag == "text" and "data-what" in attributes:
+            numbers.setdefault(attributes["data-what"], []).append(float(attributes["data-value"]))
+    return numbers
+
+
+@pytest.mark.parametrize("name", ["plain", "colour"])
+def test_the_drawing_has_the_tables_numbers(pages, name):
+    page = parsed(pages, name)
+    rows = page.tables["Network"][1:-1]
+    expected = {what: [float(row[column][1]) for row in rows]
+                for what, column in [("parameters", 6), ("macs", 7), ("bytes", 8)]}
+    if name == "colour":
+        expected["time"] = [3.0 * (i + 1) for i in range(len(rows))]
+        assert [(row[9][1], row[10][1]) for row in rows] == \
+            [(str(i + 1), str(2 * i + 2)) for i in range(len(rows))]
+        assert page.tables["Network"][-1][-2:] == [("45", "45"), ("90", "90")]
+    assert drawn(page) == expected
+
+
+def test_edges_that_skip_nodes_have_lanes_of_their_own(pages):
+    paths = [attributes["d"] for tag, attributes in parsed(pages, "colour").tags
+             if tag == "path" and attributes["class"] == "skip-edge"]
+    # rectified to right, left to sum: rows 3 to 5 and 4 to 6, each begun before the other ends.
+    lanes = {re.search(r"Q(\d+) ", path).group(1) for path in paths}
+    assert len(paths) == len(lanes) == 2
+    assert not any(tag == "path" and attributes["class"] == "skip-edge"
+                   for tag, attributes in parsed(pages, "plain").tags)
+
+
 def test_the_headline_is_the_runs(pages):
     shown = parsed(pages, "plain").headline
     right = sum(row[i] for i, row in enumerate(made_confusion(10)))
@@ -361,6 +394,7 @@ def test_tab_reaches_everything_and_is_seen(opened):
     # Headings, and the pairs confused most; the epochs' table is folded away.
     assert reached.count("BUTTON") == 9 + 15
     assert reached.count("TH") == 1 and reached.count("SELECT") == 1  # matrix, mistakes' class
+    assert reached.count("scroll graph") == 1
     assert reached.count("SUMMARY") == 2 and reached.count("scroll") == 5
 
 
@@ -412,6 +446,26 @@ def test_feature_maps_and_occlusion_are_drawn(opened):
     assert len(covered) == 3 + 4 and min(covered) > 50  # golden samples, and the worst mistakes
 
 
+def test_the_graph_is_drawn(opened):
+    page = opened("colour")
+    box = page.evaluate("(() => { const box = document.querySelector('.graph')"
+                        ".getBoundingClientRect(); return [box.x + scrollX, box.y + scrollY,"
+                        "box.width, box.height]; })()")
+    data = page.call("Page.captureScreenshot", format="png", captureBeyondViewport=True,
+                     clip=dict(zip(("x", "y", "width", "height"), box), scale=1))["data"]
+    orange, blue = page.evaluate(
+        "new Promise((done) => { const image = new Image(); image.onload = () => {"
+        "const canvas = document.createElement('canvas'); canvas.width = image.width;"
+        "canvas.height = image.height; const context = canvas.getContext('2d');"
+        "context.drawImage(image, 0, 0);"
+        "const at = context.getImageData(0, 0, image.width, image.height).data;"
+        "let orange = 0, blue = 0; for (let i = 0; i < at.length; i += 4) {"
+        "orange += at[i] > at[i + 2] + 40; blue += at[i + 2] > at[i] + 15; }"
+        f"done([orange, blue]); }}; image.src = 'data:image/png;base64,{data}'; }})")
+    # Lanes of two rows of 46 pixels and bars of time; bars of parameters, work and memory.
+    assert orange > 2 * 92 + 9 * 18 and blue > 3 * 9 * 18
+
+
 # And a real run.
 
 @pytest.fixture(scope="session")
@@ -427,7 +481,7 @@ def trained(tmp_path_factory):
         "[conv]\ntype = conv\nfilters = 8\nkernel = 3\nactivation = relu\n"
         "[pool]\ntype = maxpool\nkernel = 2\n[fc]\ntype = dense\nunits = classes\n")
     run, page = folder / "small.h5", folder / "small.html"
-    for arguments in ["train", config, "--out", run, "--quiet"], ["report", run, "-o", page]:
+    for arguments in ["train", config, "--out", run, "--quiet", "--profile"], ["report", run, "-o", page]:
         subprocess.run([os.environ["COLONNADE"], *arguments], check=True, cwd=folder)
     return h5py.File(run), Parsed(page.read_text(encoding="utf-8")), page
 
@@ -463,6 +517,17 @@ def test_a_trained_runs_mistakes_are_those_of_its_file(trained):
     assert losses == sorted(losses, reverse=True)
     confusion = file["evaluation/test/confusion"][()]
     assert len(shown) == min(240, confusion.sum() - confusion.trace())
+
+
+def test_a_trained_runs_times_are_those_of_its_file(trained):
+    file, page, _ = trained
+    profile = file["profile"]
+    assert [row[0][0] for row in page.tables["Network"][1:-1]] == \
+        [name.decode() for name in profile["node"]]
+    shares = 1e3 / profile.attrs["threads"] / profile.attrs["steps"]
+    for i, row in enumerate(page.tables["Network"][1:-1]):
+        assert close(float(row[9][1]), profile["forward"][i] * shares)
+        assert close(float(row[10][1]), profile["backward"][i] * shares)
 
 
 def test_what_the_network_says_to_its_samples_is_what_its_file_says(trained):
