@@ -22,7 +22,7 @@ struct options {
     const char *out, *format;
     int threads, batch, jobs, top;
     double seconds;
-    bool resume, quiet, json, inference, profile;
+    bool resume, quiet, json, inference, profile, open;
 };
 
 /* A verb prints its results and returns the exit status; what it leaves in `error` is printed

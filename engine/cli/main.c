@@ -27,10 +27,11 @@ enum option_flag {
     OPTION_JOBS = 1 << 11,
     OPTION_TOP = 1 << 12,
     OPTION_PROFILE = 1 << 13,
+    OPTION_OPEN = 1 << 14,
 };
 
 enum {
-    OPTION_COUNT = 14,
+    OPTION_COUNT = 15,
     THREADS_MOST = 1024,
     JOBS_MOST = 1024,
     BATCH_MOST = 1 << 20,
@@ -55,6 +56,7 @@ static const struct option_row option_rows[OPTION_COUNT] = {
     {OPTION_SECONDS, "seconds", "S", 0, "how long to measure (default: 5)"},
     {OPTION_INFERENCE, "inference", NULL, 0, "times the forward pass alone"},
     {OPTION_PROFILE, "profile", NULL, 0, "shows where a step's time went, and keeps it"},
+    {OPTION_OPEN, "open", NULL, 0, "opens the page in the browser, by xdg-open"},
     {OPTION_TOP, "top", "K", 'k', "how many classes an image (default: 5)"},
     {OPTION_QUIET, "quiet", NULL, 'q', "shows no progress"},
     {OPTION_JSON, "json", NULL, 0, "prints results as JSON, one object a line"},
@@ -112,9 +114,11 @@ static const struct verb verbs[] = {
      "Pixels are those that training gets: decoded, turned, brought to data.size. A config with\n"
      "source = hdf5 and that file trains to the same bits, and starts at once.\n",
      OPTION_SET | OPTION_OUT | OPTION_JSON, 1, 1, verb_pack},
-    {"report", "RUN|SWEEP", "writes one self-contained HTML page of a run or a sweep",
-     "Without -o the page is the file's name with .html in place of .h5.\n", OPTION_OUT, 1, 1,
-     verb_report},
+    {"report", "RUN...|SWEEP", "writes one self-contained HTML page of a run or a sweep",
+     "Several runs are compared: figures, curves on common axes, what their configs differ in.\n"
+     "Without -o the page is the file's name with .html in place of .h5, of several runs\n"
+     "compared.html beside the first.\n",
+     OPTION_OUT | OPTION_OPEN, 1, SIZE_MAX, verb_report},
     {"export", "RUN", "writes the run's network for other programs",
      "keras is FILE.h5, weights, and FILE.py, which builds the model, loads and checks them.\n"
      "onnx is a model for ONNX Runtime and others; its input is pixels from 0 to 255.\n"
@@ -262,6 +266,9 @@ static enum colonnade_status take_option(struct options *options, const struct v
         break;
     case OPTION_PROFILE:
         options->profile = true;
+        break;
+    case OPTION_OPEN:
+        options->open = true;
         break;
     case OPTION_QUIET:
         options->quiet = true;

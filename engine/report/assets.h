@@ -6,9 +6,23 @@
 
 #include <stddef.h>
 
-extern const char report_page[], report_style[], report_script[], report_common[], report_chartjs[],
-    report_gallery[], report_sweep_page[], report_sweep_script[];
-extern const size_t report_page_bytes, report_style_bytes, report_script_bytes, report_common_bytes,
-    report_gallery_bytes, report_chartjs_bytes, report_sweep_page_bytes, report_sweep_script_bytes;
+#define ASSET(name)                                                                                \
+    extern const char name[];                                                                      \
+    extern const size_t name##_bytes
+
+ASSET(report_head);
+ASSET(report_tail);
+ASSET(report_page);
+ASSET(report_sweep_page);
+ASSET(report_compare_page);
+ASSET(report_style);
+ASSET(report_chartjs);
+ASSET(report_common);
+ASSET(report_script);
+ASSET(report_gallery);
+ASSET(report_sweep_script);
+ASSET(report_compare_script);
+
+#undef ASSET
 
 #endif

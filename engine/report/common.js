@@ -71,6 +71,79 @@ const page = (function () {
         }
     }
 
+    function line(label, data, stroke, more) {
+        return Object.assign({
+            label: label,
+            data: data,
+            borderColor: stroke,
+            backgroundColor: stroke,
+            borderWidth: 1.5,
+            pointRadius: data.length <= 40 ? 2 : 0,
+            pointHoverRadius: 4,
+            pointHitRadius: 8,
+        }, more);
+    }
+
+    /* A line that never moves gets the middle of an axis from 0: Chart.js would go from -1 to 1. */
+    function extent(lines) {
+        const values = lines.flatMap((one) => one.data.map((point) => point.y))
+            .filter((value) => !Number.isNaN(value));
+        const level = values[0];
+        return level > 0 && values.every((value) => value === level) ?
+            { suggestedMin: 0, suggestedMax: 2 * level } : {};
+    }
+
+    /* Lines over epochs or steps, which `x` says; numbers are written as `format` says. A line with
+     * `edge` is part of a band and has no name of its own. */
+    function lineChart(canvas, lines, x, format) {
+        const at = lines.flatMap((one) => one.data.map((point) => point.x));
+        const least = at.reduce((a, b) => Math.min(a, b), Infinity);
+        const most = at.reduce((a, b) => Math.max(a, b), -Infinity);
+        return new Chart(canvas, {
+            type: 'line',
+            data: { datasets: lines },
+            options: {
+                animation: false,
+                parsing: false,
+                normalized: true,
+                responsive: true,
+                maintainAspectRatio: false,
+                interaction: { mode: 'index', intersect: false, axis: 'x' },
+                scales: {
+                    x: Object.assign(axis(ticks.count, { precision: 0 }), { type: 'linear' },
+                        most > least ? { min: least, max: most } : {}),
+                    y: Object.assign(axis(ticks[format]), extent(lines)),
+                },
+                plugins: {
+                    legend: {
+                        display: lines.filter((one) => !one.edge).length > 1,
+                        align: 'end',
+                        labels: {
+                            boxWidth: 14,
+                            boxHeight: 1,
+                            color: colour('soft'),
+                            filter: (item) => !lines[item.datasetIndex].edge,
+                        },
+                    },
+                    tooltip: {
+                        animation: false,
+                        filter: (item) => !Number.isNaN(item.parsed.y),
+                        callbacks: {
+                            title: (items) => x + ' ' + formats.count(items[0].parsed.x),
+                            label: (item) => item.dataset.label + ' ' +
+                                formats[format](item.parsed.y),
+                        },
+                    },
+                },
+            },
+        });
+    }
+
+    /* A column of a table over another as points; what is null is a gap. */
+    function points(table, x, y) {
+        return table[x].map((at, i) => ({ x: at, y: table[y][i] === null ? NaN : table[y][i] }));
+    }
+
     /* Draws now, and again whenever the colours change; `draw` gives the charts it made. */
     function keepDrawn(draw) {
         Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
@@ -83,5 +156,5 @@ const page = (function () {
     }
 
     document.querySelectorAll('table.sortable').forEach(makeSortable);
-    return { formats, ticks, colour, axis, keepDrawn };
+    return { formats, ticks, colour, axis, line, lineChart, points, keepDrawn };
 }());

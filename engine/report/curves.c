@@ -4,6 +4,7 @@
  * A long run has more steps than a chart has pixels. From CHART_POINTS steps on a point stands for
  * several: their mean, with the least and the greatest beside it; the page says so.
  */
+#include "engine/report/curves.h"
 #include "engine/report/html.h"
 #include "engine/report/sections.h"
 
@@ -107,7 +108,7 @@ enum colonnade_status section_curves(FILE *page, const struct run *run,
     return COLONNADE_OK;
 }
 
-static const struct epoch_record *best_epoch(const struct metrics *metrics)
+const struct epoch_record *curves_best_epoch(const struct metrics *metrics)
 {
     const struct epoch_record *best = NULL;
     for (size_t i = 0; i < metrics->epoch_count; i++) {
@@ -125,7 +126,7 @@ enum colonnade_status section_epochs(FILE *page, const struct run *run,
     const size_t count = sizeof epoch_columns / sizeof *epoch_columns;
     if (metrics->epoch_count == 0)
         return COLONNADE_OK;
-    const struct epoch_record *best = best_epoch(metrics);
+    const struct epoch_record *best = curves_best_epoch(metrics);
     if (best) {
         fputs("<p class=\"note\">Best validation accuracy: ", page);
         html_percent(page, best->val_accuracy);
@@ -204,16 +205,22 @@ static enum colonnade_status write_steps(FILE *page, const struct run *run,
     return COLONNADE_OK;
 }
 
-enum colonnade_status section_data(FILE *page, const struct run *run, struct colonnade_error *error)
+void curves_write_epochs(FILE *page, const struct metrics *metrics)
 {
-    const struct metrics *metrics = &run->metrics;
-    fputs("{\"epoch\":{\"epoch\":[", page);
+    fputs("{\"epoch\":[", page);
     for (size_t i = 0; i < metrics->epoch_count; i++)
         fprintf(page, "%s%d", i ? "," : "", metrics->epochs[i].epoch);
     fputs("],", page);
     write_columns(page, metrics->epochs, metrics->epoch_count, sizeof *metrics->epochs,
                   epoch_columns, sizeof epoch_columns / sizeof *epoch_columns);
-    fputs("},\n\"step\":{", page);
+    fputs("}", page);
+}
+
+enum colonnade_status section_data(FILE *page, const struct run *run, struct colonnade_error *error)
+{
+    fputs("{\"epoch\":", page);
+    curves_write_epochs(page, &run->metrics);
+    fputs(",\n\"step\":{", page);
     enum colonnade_status status = write_steps(page, run, error);
     fputs("}}", page);
     return status;

@@ -3,6 +3,7 @@
 
 #include "engine/base/memory.h"
 #include "engine/report/assets.h"
+#include "engine/report/compare.h"
 #include "engine/report/sections.h"
 #include "engine/report/sweep_sections.h"
 #include "engine/report/template.h"
@@ -17,22 +18,22 @@ static const struct {
     {"title", section_title},         {"headline", section_headline},
     {"curves", section_curves},       {"epochs", section_epochs},
     {"data", section_data},           {"classes", section_classes},
-    {"network", section_network}, {"graph", section_graph},     {"confusion", section_confusion},
-    {"filters", section_filters},     {"facts", section_facts},
-    {"config", section_config},       {"samples", section_samples},
-    {"worst", section_worst},         {"features", section_features},
-    {"occlusion", section_occlusion},
+    {"network", section_network},     {"graph", section_graph},
+    {"confusion", section_confusion}, {"filters", section_filters},
+    {"facts", section_facts},         {"config", section_config},
+    {"samples", section_samples},     {"worst", section_worst},
+    {"features", section_features},   {"occlusion", section_occlusion},
 };
 
 static const struct {
     const char *name;
     sweep_section_writer *write;
 } sweep_sections[] = {
-    {"title", sweep_section_title},   {"headline", sweep_section_headline},
-    {"points", sweep_section_points}, {"keys", sweep_section_keys},
-    {"maps", sweep_section_maps},     {"combinations", sweep_section_combinations},
-    {"rows", sweep_section_rows},     {"troubles", sweep_section_troubles},
-    {"facts", sweep_section_facts},   {"config", sweep_section_config},
+    {"title", sweep_section_title}, {"headline", sweep_section_headline},
+    {"data", sweep_section_points}, {"keys", sweep_section_keys},
+    {"maps", sweep_section_maps},   {"combinations", sweep_section_combinations},
+    {"rows", sweep_section_rows},   {"troubles", sweep_section_troubles},
+    {"facts", sweep_section_facts}, {"config", sweep_section_config},
 };
 
 static enum colonnade_status unknown_section(const char *name, size_t length,
@@ -60,10 +61,27 @@ static enum colonnade_status write_sweep_section(FILE *page, const char *name, s
     return unknown_section(name, length, error);
 }
 
+static enum colonnade_status write_compare_section(FILE *page, const char *name, size_t length,
+                                                   const void *subject,
+                                                   struct colonnade_error *error)
+{
+    for (size_t i = 0; compare_sections[i].name; i++)
+        if (template_names(compare_sections[i].name, name, length))
+            return compare_sections[i].write(page, subject, error);
+    return unknown_section(name, length, error);
+}
+
+static const struct template run_template = {
+    report_page, {report_script, report_gallery}, write_run_section};
+static const struct template sweep_template = {
+    report_sweep_page, {report_sweep_script}, write_sweep_section};
+static const struct template compare_template = {
+    report_compare_page, {report_compare_script}, write_compare_section};
+
 enum colonnade_status report_html(const struct run *run, char **html, size_t *count,
                                   struct colonnade_error *error)
 {
-    return template_fill(report_page, write_run_section, run, html, count, error);
+    return template_fill(&run_template, run, html, count, error);
 }
 
 enum colonnade_status report_sweep_html(const struct sweep *sweep, char **html, size_t *count,
@@ -76,7 +94,7 @@ enum colonnade_status report_sweep_html(const struct sweep *sweep, char **html, 
     for (size_t i = 0; i < combinations; i++)
         summaries[i] = sweep_summarize(sweep, i);
     const struct sweep_subject subject = {sweep, summaries};
-    TRY(template_fill(report_sweep_page, write_sweep_section, &subject, html, count, error));
+    TRY(template_fill(&sweep_template, &subject, html, count, error));
 out:
     free(summaries);
     return status;
@@ -111,6 +129,20 @@ enum colonnade_status report_sweep_write(const struct sweep *sweep, const char *
     size_t count = 0;
     TRY(report_sweep_html(sweep, &html, &count, error));
     TRY(put(path, html, count, error));
+out:
+    return status;
+}
+
+enum colonnade_status report_compare_write(struct run *const *runs, const char *const *paths,
+                                           size_t count, const char *path,
+                                           struct colonnade_error *error)
+{
+    enum colonnade_status status;
+    const struct comparison comparison = {runs, paths, count};
+    char *html = NULL;
+    size_t bytes = 0;
+    TRY(template_fill(&compare_template, &comparison, &html, &bytes, error));
+    TRY(put(path, html, bytes, error));
 out:
     return status;
 }

@@ -1,5 +1,5 @@
-/* A run, or a sweep, as one self-contained HTML page: no file beside it, no network when it is
- * opened. */
+/* A run, a sweep, or several runs, as one self-contained HTML page: no file beside it, no network
+ * when it is opened. */
 #ifndef ENGINE_REPORT_REPORT_H
 #define ENGINE_REPORT_REPORT_H
 
@@ -17,5 +17,9 @@ enum colonnade_status report_write(const struct run *run, const char *path,
                                    struct colonnade_error *error);
 enum colonnade_status report_sweep_write(const struct sweep *sweep, const char *path,
                                          struct colonnade_error *error);
+/* A page that compares `count` runs, which are called after the files that they are of. */
+enum colonnade_status report_compare_write(struct run *const *runs, const char *const *paths,
+                                           size_t count, const char *path,
+                                           struct colonnade_error *error);
 
 #endif

@@ -4,6 +4,7 @@
  */
 #include "engine/report/template.h"
 
+#include "engine/base/memory.h"
 #include "engine/report/assets.h"
 
 #include <errno.h>
@@ -18,9 +19,6 @@ struct asset {
 static const struct asset assets[] = {
     {"style", report_style, &report_style_bytes},
     {"common", report_common, &report_common_bytes},
-    {"script", report_script, &report_script_bytes},
-    {"gallery", report_gallery, &report_gallery_bytes},
-    {"sweep_script", report_sweep_script, &report_sweep_script_bytes},
     {"chartjs", report_chartjs, &report_chartjs_bytes},
 };
 
@@ -39,26 +37,37 @@ static bool write_asset(FILE *page, const char *slot, size_t length)
     return false;
 }
 
-static enum colonnade_status write_page(FILE *page, const char *template, write_section *write,
-                                        const void *subject, struct colonnade_error *error)
+static bool write_script(FILE *page, const struct template *template, const char *slot,
+                         size_t length)
 {
-    const char *rest = template, *slot;
+    if (!template_names("script", slot, length))
+        return false;
+    for (size_t i = 0; i < COUNT_OF(template->scripts); i++)
+        if (template->scripts[i])
+            fputs(template->scripts[i], page);
+    return true;
+}
+
+static enum colonnade_status write_part(FILE *page, const char *text,
+                                        const struct template *template, const void *subject,
+                                        struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const char *rest = text, *slot;
     while ((slot = strstr(rest, "{{"))) {
         const char *name = slot + 2, *end = strstr(slot, "}}");
         const size_t length = (size_t)(end - name);
         fwrite(rest, 1, (size_t)(slot - rest), page);
-        if (!write_asset(page, name, length)) {
-            enum colonnade_status status = write(page, name, length, subject, error);
-            if (status != COLONNADE_OK)
-                return status;
-        }
+        if (!write_asset(page, name, length) && !write_script(page, template, name, length))
+            TRY(template->write(page, name, length, subject, error));
         rest = end + 2;
     }
     fputs(rest, page);
-    return COLONNADE_OK;
+out:
+    return status;
 }
 
-enum colonnade_status template_fill(const char *template, write_section *write, const void *subject,
+enum colonnade_status template_fill(const struct template *template, const void *subject,
                                     char **html, size_t *count, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
@@ -66,7 +75,9 @@ enum colonnade_status template_fill(const char *template, write_section *write, 
     FILE *page = open_memstream(html, count);
     if (!page)
         RAISE(COLONNADE_FAILURE, "no memory for a report: %s", strerror(errno));
-    TRY(write_page(page, template, write, subject, error));
+    TRY(write_part(page, report_head, template, subject, error));
+    TRY(write_part(page, template->body, template, subject, error));
+    TRY(write_part(page, report_tail, template, subject, error));
 out:
     if (page) {
         bool failed = ferror(page);

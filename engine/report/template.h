@@ -1,4 +1,6 @@
-/* A page out of a template: {{name}} is an asset, or a section that writes itself there. */
+/* A page out of a template: {{name}} is an asset, or a section that writes itself there. Pages
+ * begin and end alike (head.html, tail.html); a template is what stands between.
+ */
 #ifndef ENGINE_REPORT_TEMPLATE_H
 #define ENGINE_REPORT_TEMPLATE_H
 
@@ -12,8 +14,15 @@ typedef enum colonnade_status write_section(FILE *page, const char *name, size_t
 
 bool template_names(const char *name, const char *slot, size_t length);
 
+struct template
+{
+    const char *body;
+    const char *scripts[2]; /* what {{script}} is in this page; NULL: none */
+    write_section *write;
+};
+
 /* The page's text, `*count` bytes and a 0 after them; the caller frees it with free(). */
-enum colonnade_status template_fill(const char *template, write_section *write, const void *subject,
+enum colonnade_status template_fill(const struct template *template, const void *subject,
                                     char **html, size_t *count, struct colonnade_error *error);
 
 #endif
