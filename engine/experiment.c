@@ -6,7 +6,9 @@
 #include "engine/sweep/sweep.h"
 #include "engine/train/train.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 struct colonnade_run {
@@ -63,6 +65,28 @@ out:
     return status;
 }
 
+/* Where a source has no names, a class's is its number. */
+static bool is_named(const char *name, int class)
+{
+    char number[16];
+    snprintf(number, sizeof number, "%d", class);
+    return strcmp(name, number) != 0;
+}
+
+/* A label that means another class than in training would be scored wrong, and nobody told. */
+static enum colonnade_status check_class_names(const struct run *run, const struct dataset *data,
+                                               struct colonnade_error *error)
+{
+    for (int i = 0; i < data->classes && i < run->data.classes; i++) {
+        const char *name = data->class_names[i], *trained = run->data.class_names[i];
+        if (is_named(name, i) && is_named(trained, i) && strcmp(name, trained) != 0)
+            return error_set(error, COLONNADE_FAILURE,
+                             "class %d of the data is '%s': the run was trained with '%s' there", i,
+                             name, trained);
+    }
+    return COLONNADE_OK;
+}
+
 enum colonnade_status experiment_check_data(const struct run *run, const struct dataset *data,
                                             struct colonnade_error *error)
 {
@@ -71,6 +95,8 @@ enum colonnade_status experiment_check_data(const struct run *run, const struct 
         return error_set(error, COLONNADE_FAILURE,
                          "the data's images are %dx%dx%d: the run was trained on %dx%dx%d", data->c,
                          data->h, data->w, shape.c, shape.h, shape.w);
+    if (check_class_names(run, data, error) != COLONNADE_OK)
+        return error->status;
     if (data->classes != run->data.classes)
         return error_set(error, COLONNADE_FAILURE,
                          "the data has %d classes: the run was trained on %d", data->classes,

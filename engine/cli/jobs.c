@@ -1,14 +1,16 @@
 /* Rows of a sweep side by side: a process for each row, on cores of its own. The data are read
  * here, once, and the processes see them as they are; what comes back through a pipe is the row.
  *
- * A process is forked and not started anew, so nothing here may have used OpenMP before: its
- * threads would be missing over there.
+ * A process is forked and not started anew, so threads of this one are missing over there. OpenMP's
+ * are ended before; those of the library that decodes images are not ours to end, so that images
+ * have to be in memory.
  */
 #include "engine/cli/sweep.h"
 
 #include "engine/base/memory.h"
 
 #include <errno.h>
+#include <omp.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdio.h>
@@ -103,6 +105,8 @@ static enum colonnade_status start(struct jobs *jobs, size_t index, size_t combi
     enum colonnade_status status = COLONNADE_OK;
     int ends[2] = {-1, -1};
     const pid_t parent = getpid();
+    if (omp_pause_resource_all(omp_pause_soft) != 0)
+        RAISE(COLONNADE_FAILURE, "OpenMP's threads cannot be ended before a job's process");
     if (pipe(ends) != 0)
         RAISE(COLONNADE_FAILURE, "no pipe for a job: %s", strerror(errno));
     const pid_t process = fork();
@@ -120,6 +124,20 @@ out:
     return status;
 }
 
+static enum colonnade_status check_in_memory(const struct dataset *data,
+                                             struct colonnade_error *error)
+{
+    const struct split *splits[] = {&data->train, &data->test};
+    for (size_t i = 0; i < 2; i++)
+        if (splits[i]->files && !splits[i]->images)
+            return error_set(
+                error, COLONNADE_USAGE,
+                "colonnade sweep: --jobs above 1 needs all images in memory, and [data] "
+                "memory has no room for the %zu of %s; leave --jobs away, or raise it",
+                splits[i]->count, i == 0 ? "train" : "test");
+    return COLONNADE_OK;
+}
+
 /* Gives a free place its next row, if there is one. */
 static enum colonnade_status start_next(struct jobs *jobs, size_t index,
                                         struct colonnade_error *error)
@@ -132,8 +150,10 @@ static enum colonnade_status start_next(struct jobs *jobs, size_t index,
         if (sweep->rows[row].status != SWEEP_WAITING)
             continue;
         TRY(board_open_data(jobs->board, &jobs->data, combination, seed, error));
-        if (sweep->rows[row].status == SWEEP_WAITING)
-            TRY(start(jobs, index, combination, seed, error));
+        if (sweep->rows[row].status != SWEEP_WAITING)
+            continue;
+        TRY(check_in_memory(jobs->data.data, error));
+        TRY(start(jobs, index, combination, seed, error));
     }
 out:
     return status;

@@ -219,6 +219,47 @@ def test_a_class_without_a_readable_image_cannot_be_skipped(program, pictures):
         program, "train", "small.ini", "--set", "data.on_bad_image=skip")
 
 
+def test_a_folder_of_other_classes_is_not_scored(program, pictures):
+    program.run("train", "small.ini", "--quiet", "--out", "run.h5")
+    for split in ("train", "test"):
+        (pictures / split / "ant").rename(pictures / split / "bee")
+    assert "class 1 of the data is 'b c': the run was trained with 'ant' there" in error(
+        program, "eval", "run.h5")
+    (pictures / "train" / "bee").rename(pictures / "train" / "ant")
+    assert "there is no class 'bee' in pictures/train" in error(program, "eval", "run.h5")
+
+
+# --- check ---
+
+def test_check_finds_what_is_wrong_with_a_folder(program):
+    root = program.folder / "pictures"
+    for split, counts in (("train", (24, 24, 2)), ("test", (2, 2, 2))):
+        for label, count in enumerate(counts):
+            for i in range(count):
+                save(root / split / "abc"[label] / f"{i:02}.png",
+                     picture(1000 * label + i + 500 * (split == "test"), (12, 16, 3)))
+    program.config(text=CONFIG)
+    [clean] = program.json("check", "small.ini")
+    assert [item["kind"] for item in clean["findings"]] == ["imbalance"]
+
+    def spoil(name, content):
+        (root / name).write_bytes(content)
+    spoil("train/a/03.png", (root / "train/a/01.png").read_bytes())
+    spoil("train/b/04.png", (root / "train/a/02.png").read_bytes())
+    spoil("test/b/00.png", (root / "train/b/05.png").read_bytes())
+    spoil("train/b/06.png", (root / "train/b/06.png").read_bytes()[:200])
+    save(root / "train/b/07.png", np.full((12, 16, 3), 9, np.uint8))
+    [found] = program.json("check", "small.ini", status=1)
+    assert {item["kind"]: (item["severity"], item["count"]) for item in found["findings"]} == {
+        "unreadable": ("error", 1), "same_in_train_and_test": ("error", 1),
+        "same_with_two_labels": ("warning", 1), "same": ("warning", 1), "blank": ("warning", 1),
+        "imbalance": ("warning", 1)}
+    text = program.run("check", "small.ini", status=1).stdout
+    for name in ("train/a/03.png", "train/b/04.png", "test/b/00.png", "train/b/06.png",
+                 "train/b/07.png"):
+        assert f"pictures/{name}" in text
+
+
 # --- from files ---
 
 @pytest.fixture

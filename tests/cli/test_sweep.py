@@ -242,6 +242,28 @@ def test_jobs_change_no_result(program, grid):
 
 
 @needs_two_cores
+def test_jobs_take_a_folder_that_is_in_memory_alone(program, grid):
+    """Of a megabyte two of these images can be kept."""
+    draws = numpy.random.default_rng(1)
+    for split, count in (("train", 6), ("test", 2)):
+        for i in range(count):
+            path = program.folder / "pictures" / split / f"class{i % 2}" / f"{i}.ppm"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = draws.integers(0, 256, (300, 400, 3), dtype=numpy.uint8)
+            path.write_bytes(b"P6 400 300 255\n" + pixels.tobytes())
+    name = grid("[sweep]\nseeds = 1, 2\n", CONFIG.replace("epochs = 2", "epochs = 1").replace(
+        "source = synthetic\nshape = 1x12x12\nclasses = 4\ncount = 256\nvalidation = 0.25\n",
+        "source = folder\npath = pictures\nsize = 300x400\n").replace(
+            "kernel = 3\npadding = same\n", "kernel = 8\nstride = 8\n"))
+    program.run("sweep", name, "--quiet", "--out", "1.h5")
+    program.run("sweep", name, "--quiet", "--out", "2.h5", "--jobs", 2)
+    assert timeless(program.folder / "1.h5") == timeless(program.folder / "2.h5")
+    message = program.run("sweep", name, "--out", "3.h5", "--set", "data.memory=1", "--jobs", 2,
+                          status=2).stderr
+    assert "needs all images in memory" in message and "6 of train" in message
+
+
+@needs_two_cores
 def test_a_process_that_is_killed_is_a_row_with_a_reason(program, grid):
     name = grid("[sweep]\nconv1.filters = 8, 64\n")
     process = program.start("sweep", name, "--jobs", 2, "--json", "--set", "train.epochs=40",
