@@ -129,7 +129,9 @@ static const struct verb verbs[] = {
      "Drawn anew every second until the run ends; just once where standard output is no "
      "terminal.\n",
      0, 1, 1, verb_watch},
-    {"verify", "RUN", "recomputes the outputs that the run file holds for its sample inputs", NULL,
+    {"verify", "RUN", "recomputes the outputs that the run file holds for its sample inputs",
+     "Looks at the file's checksums first. A run that has not ended holds no sample outputs: then\n"
+     "these are all there is to verify.\n",
      0, 1, 1, verb_verify},
     {"doctor", "", "shows what this machine gives, and what would slow a run", NULL, 0, 0, 0,
      verb_doctor},

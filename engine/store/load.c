@@ -166,6 +166,15 @@ static enum colonnade_status read_model(struct place place, const char *group, s
     return read_parameters(place, group, model->graph, model->parameters, model->buffers, error);
 }
 
+static bool has_checksum(struct place file)
+{
+    struct place group = {.id = H5I_INVALID_HID};
+    const bool has = place_open(file, "state_dict", &group, NULL) == COLONNADE_OK &&
+                     place_has_attribute(group, "crc32");
+    place_close(group.id);
+    return has;
+}
+
 /* Which weights /state_dict holds depends on where the run stands: so that has been read. */
 static enum colonnade_status read_weights(struct place file, struct place optimizer,
                                           struct run *run, struct colonnade_error *error)
@@ -173,6 +182,7 @@ static enum colonnade_status read_weights(struct place file, struct place optimi
     enum colonnade_status status = COLONNADE_OK;
     struct model *weights = run_weights(run), *average = run_average(run);
     TRY(read_model(file, "state_dict", weights, error));
+    run->weights_checked = has_checksum(file);
     if (weights != run->model)
         TRY(read_model(optimizer, "parameters", run->model, error));
     if (average && weights != average)

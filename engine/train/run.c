@@ -80,8 +80,7 @@ void run_destroy(struct run *run)
 {
     if (!run)
         return;
-    free(run->golden.input);
-    free(run->golden.logits);
+    golden_finish(&run->golden);
     samples_finish(&run->samples);
     worst_finish(&run->worst);
     evaluation_finish(&run->evaluation);
@@ -136,6 +135,13 @@ void data_facts_finish(struct data_facts *facts)
     free(facts->mean);
     free(facts->std);
     *facts = (struct data_facts){0};
+}
+
+void golden_finish(struct golden *golden)
+{
+    free(golden->input);
+    free(golden->logits);
+    *golden = (struct golden){0};
 }
 
 enum colonnade_status evaluation_init(struct evaluation *evaluation, int classes,

@@ -110,6 +110,7 @@ struct run {
     struct worst worst;           /* of its mistakes; n = 0: none */
     struct golden golden;         /* n = 0: none yet */
     struct profile *profile;      /* of the steps since the program began; NULL: not wanted */
+    bool weights_checked; /* loaded, and the file's checksum of the weights is right; not kept */
 };
 
 /* Takes over `config`, also on error. The data's facts decide shapes and classes. */
@@ -133,6 +134,7 @@ enum colonnade_status data_facts_copy(struct data_facts *to, const struct data_f
 void data_facts_finish(struct data_facts *facts);
 void samples_finish(struct samples *samples);
 void worst_finish(struct worst *worst);
+void golden_finish(struct golden *golden);
 void evaluation_finish(struct evaluation *evaluation);
 enum colonnade_status evaluation_init(struct evaluation *evaluation, int classes,
                                       struct colonnade_error *error);

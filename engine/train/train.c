@@ -453,14 +453,12 @@ static enum colonnade_status keep_golden(struct trainer *trainer, struct colonna
         TRY(normalize(&run->data, 1, image, golden.input + i * shape_size(run->data.shape), error));
     }
     TRY(infer(run, n, golden.input, trainer->threads, golden.logits, error));
-    free(run->golden.input);
-    free(run->golden.logits);
+    golden_finish(&run->golden);
     run->golden = golden;
     golden = (struct golden){0};
 out:
     free(buffer);
-    free(golden.input);
-    free(golden.logits);
+    golden_finish(&golden);
     return status;
 }
 
@@ -504,7 +502,9 @@ enum colonnade_status train(struct run *run, const struct dataset *data, int thr
         .stop = stop,
     };
     run->status = RUN_TRAINING;
+    /* What an earlier end said of its weights is not true of others. */
     run->evaluated = false;
+    golden_finish(&run->golden);
     TRY(trainer_init(&trainer, error));
     trainer.last_checkpoint = seconds_now();
     EMIT(&trainer, begin, trainer.batches, error);

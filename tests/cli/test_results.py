@@ -1,5 +1,6 @@
 """What the verbs that look at a run or a config print."""
 import re
+import time
 
 import pytest
 
@@ -126,7 +127,42 @@ def test_a_profile_is_printed_and_kept_and_changes_no_weight(program):
 
 def test_verify_recomputes_to_the_last_bit_here(trained):
     text = trained.run("verify", "small.h5").stdout
-    assert "ok" in text and "last bit" in text
+    assert "ok: the weights agree with their checksum" in text and "last bit" in text
+
+
+def test_verify_of_a_run_that_has_not_ended_looks_at_its_weights(program):
+    process = program.start("train", program.config(), "--quiet", "--set", "train.epochs=100000",
+                            "--set", "train.checkpoint_every=1 step")
+    path = program.folder / "small.h5"
+    deadline = time.monotonic() + 60
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    text = program.run("verify", "small.h5").stdout
+    assert "ok: the weights agree with their checksum" in text and "its status is training" in text
+    with h5py.File(path, "r+") as file:
+        file["state_dict/fc1.bias"][0] += 1
+    assert "state_dict" in program.run("verify", "small.h5", status=1).stderr
+    with h5py.File(path, "r+") as file:
+        del file["state_dict"].attrs["crc32"]
+    assert "nothing to verify it by" in program.run("verify", "small.h5", status=1).stderr
+
+
+def test_sample_outputs_go_when_a_complete_run_goes_on(trained):
+    """They are those of the weights that it had."""
+    process = trained.start("train", "small.ini", "--resume", "--quiet", "--set",
+                            "train.epochs=100000", "--set", "train.checkpoint_every=1 step")
+    status = "complete"
+    while status == "complete" and process.poll() is None:
+        time.sleep(0.02)
+        with h5py.File(trained.folder / "small.h5") as file:
+            status = file.attrs["status"]
+    process.kill()
+    process.communicate()
+    with h5py.File(trained.folder / "small.h5") as file:
+        assert "golden" not in file and "evaluation" not in file
+    assert "its status is training" in trained.run("verify", "small.h5").stdout
 
 
 def test_verify_finds_other_outputs(trained):
