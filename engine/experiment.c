@@ -104,6 +104,33 @@ enum colonnade_status experiment_check_data(const struct run *run, const struct 
     return COLONNADE_OK;
 }
 
+enum colonnade_status experiment_know_data(struct run *run, const struct dataset *data,
+                                           const char *path, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct data_facts *facts = &run->data;
+    const size_t count = data->train.count;
+    const bool known = facts->checksum_images > 0;
+    const size_t images = known ? facts->checksum_images : dataset_checksum_images(data);
+    uint32_t checksum;
+    if (known && count != facts->train_count)
+        RAISE(COLONNADE_FAILURE,
+              "the data have %zu training images: the run in %s was begun with %zu", count, path,
+              facts->train_count);
+    TRY(dataset_checksum(data, images, &checksum, error));
+    if (known && checksum != facts->checksum)
+        RAISE(COLONNADE_FAILURE,
+              "the data are not those that the run in %s was begun with: the checksum of the "
+              "training labels and of %zu of %zu images is %08x and was %08x; without --resume it "
+              "begins anew",
+              path, images, count, checksum, facts->checksum);
+    facts->train_count = count;
+    facts->checksum = checksum;
+    facts->checksum_images = images;
+out:
+    return status;
+}
+
 enum colonnade_status colonnade_run_load(struct colonnade_run **run, const char *path,
                                          struct colonnade_error *error)
 {
@@ -273,6 +300,7 @@ static enum colonnade_status resume(struct colonnade_experiment *experiment,
         goto out;
     TRY(resume_load(&loaded, path, experiment->run.run->config, error));
     TRY(experiment_check_data(loaded, experiment->data, error));
+    TRY(experiment_know_data(loaded, experiment->data, path, error));
     run_destroy(experiment->run.run);
     experiment->run.run = loaded;
     experiment->weights_due = false;
@@ -298,6 +326,8 @@ enum colonnade_status colonnade_experiment_train(struct colonnade_experiment *ex
     if (experiment->weights_due)
         TRY(take_weights(experiment->run.run, &taken, error));
     experiment->weights_due = false;
+    TRY(experiment_know_data(experiment->run.run, experiment->data,
+                             colonnade_experiment_output(experiment), error));
     struct run *run = experiment->run.run;
     int threads = view.training->threads ? view.training->threads : run->settings.threads;
     TRY(train(run, experiment->data, thread_count(threads), sinks, view.training->progress ? 2 : 1,

@@ -21,6 +21,11 @@ enum colonnade_status experiment_begin(struct run **run, struct config *config,
 enum colonnade_status experiment_check_data(const struct run *run, const struct dataset *data,
                                             struct colonnade_error *error);
 
+/* Keeps in a new run what its training images are known by. Raises where a run that has this from
+ * its file, at `path`, would go on with others; one without, of an older program, takes it. */
+enum colonnade_status experiment_know_data(struct run *run, const struct dataset *data,
+                                           const char *path, struct colonnade_error *error);
+
 /* A key of a config, by name; a list of them ends with NULL. */
 struct key_name {
     const char *section, *key;

@@ -8,6 +8,7 @@
 
 /* What may differ: it decides how far, where and on what a run goes on, not what was trained. */
 static const struct key_name free_keys[] = {
+    {"data", "path"}, /* if the run knows its data by their checksum */
     {"run", "output"},   {"run", "threads"},     {"data", "memory"},
     {"train", "epochs"}, {"train", "max_steps"}, {"train", "checkpoint_every"},
     {NULL, NULL},
@@ -139,7 +140,8 @@ enum colonnade_status resume_load(struct run **run, const char *path, const stru
     enum colonnade_status status = COLONNADE_OK;
     struct run *loaded = NULL;
     TRY(run_load(&loaded, path, error));
-    TRY(resume_check(loaded->config, config, path, free_keys, error));
+    const struct key_name *ignored = loaded->data.checksum_images ? free_keys : free_keys + 1;
+    TRY(resume_check(loaded->config, config, path, ignored, error));
     TRY(take_free_keys(loaded, config, error));
     *run = loaded;
     loaded = NULL;

@@ -77,8 +77,9 @@ static const struct verb verbs[] = {
      "An older run file of the same name is replaced at the first checkpoint, unless --resume\n"
      "goes on from it; a file that is no run file is never replaced.\n"
      "After an interrupt the run file is up to date, and --resume goes on as if nothing had been.\n"
-     "Of the config, a resumed run lets these differ: run.output, run.threads, data.memory,\n"
-     "train.epochs, train.max_steps, train.checkpoint_every.\n",
+     "Of the config, a resumed run lets these differ: run.output, run.threads, data.path,\n"
+     "data.memory, train.epochs, train.max_steps, train.checkpoint_every. Other training images\n"
+     "than those that it was begun with are refused.\n",
      OPTION_SET | OPTION_OUT | OPTION_RESUME | OPTION_THREADS | OPTION_PROFILE | OPTION_QUIET |
          OPTION_JSON,
      1, SIZE_MAX, verb_train},

@@ -128,6 +128,7 @@ static enum colonnade_status open_run(struct run **run, struct dataset **data, s
         if (taken.count && !options->quiet)
             print_taken(job, &taken);
     }
+    TRY(experiment_know_data(*run, *data, job->settings.output, error));
 out:
     weights_taken_finish(&taken);
     return status;

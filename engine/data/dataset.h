@@ -119,6 +119,13 @@ enum colonnade_status dataset_image(const struct dataset *data, const struct spl
                                     size_t index, uint8_t *buffer, const uint8_t **image,
                                     struct colonnade_error *error);
 
+/* CRC-32 of all training labels (int32), then of the CRC-32 (uint32) of each of `images` images
+ * (bytes [h, w, c]), number i * count / images of them for i from 0: the same wherever the images
+ * are. Of how many it is to be taken, lest a start wait for it: all, or what is soon read. */
+enum colonnade_status dataset_checksum(const struct dataset *data, size_t images,
+                                       uint32_t *checksum, struct colonnade_error *error);
+size_t dataset_checksum_images(const struct dataset *data);
+
 /* A mini-batch: pointers into the dataset, or into the sampler's reader. */
 struct batch {
     int n;

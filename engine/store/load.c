@@ -88,6 +88,22 @@ out:
     return status;
 }
 
+/* What the training images are known by. */
+static enum colonnade_status read_known_by(struct place group, struct data_facts *facts,
+                                           struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    TRY(place_read_attribute(group, "train_count", VALUE_SIZE, 0, &facts->train_count, error));
+    TRY(place_read_attribute(group, "train_crc32", VALUE_UINT32, 0, &facts->checksum, error));
+    TRY(place_read_attribute(group, "train_crc32_images", VALUE_SIZE, 0, &facts->checksum_images,
+                             error));
+    if (facts->checksum_images > facts->train_count)
+        status = place_error(group, "train_crc32_images", error, "%zu of %zu training images",
+                             facts->checksum_images, facts->train_count);
+out:
+    return status;
+}
+
 /* `facts` is the caller's to finish, also on error. */
 static enum colonnade_status read_data(struct place file, struct data_facts *facts,
                                        struct colonnade_error *error)
@@ -113,6 +129,8 @@ static enum colonnade_status read_data(struct place file, struct data_facts *fac
     TRY(place_read_attribute(classes, "mean", VALUE_FLOAT, channels, facts->mean, error));
     TRY(place_read_attribute(classes, "std", VALUE_FLOAT, channels, facts->std, error));
     TRY(place_read_text(classes, "source", &facts->source, error));
+    if (place_has_attribute(group, "train_crc32"))
+        TRY(read_known_by(group, facts, error));
 out:
     place_close(classes.id);
     place_close(group.id);

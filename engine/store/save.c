@@ -82,6 +82,19 @@ out:
     return status;
 }
 
+/* What the training images are known by. */
+static enum colonnade_status write_known_by(struct place group, const struct data_facts *data,
+                                            struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    TRY(place_write_attribute(group, "train_count", VALUE_SIZE, 0, &data->train_count, error));
+    TRY(place_write_attribute(group, "train_crc32", VALUE_UINT32, 0, &data->checksum, error));
+    TRY(place_write_attribute(group, "train_crc32_images", VALUE_SIZE, 0, &data->checksum_images,
+                              error));
+out:
+    return status;
+}
+
 static enum colonnade_status write_data(struct place file, const struct data_facts *data,
                                         struct colonnade_error *error)
 {
@@ -96,6 +109,8 @@ static enum colonnade_status write_data(struct place file, const struct data_fac
     TRY(place_write_attribute(classes, "std", VALUE_FLOAT, channels, data->std, error));
     TRY(place_write_attribute(classes, "shape", VALUE_INT, 3, shape, error));
     TRY(place_write_text(classes, "source", data->source, error));
+    if (data->checksum_images > 0)
+        TRY(write_known_by(group, data, error));
 out:
     place_close(classes.id);
     place_close(group.id);

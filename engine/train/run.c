@@ -111,7 +111,13 @@ enum colonnade_status data_facts_copy(struct data_facts *to, const struct data_f
                                       struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
-    struct data_facts copy = {.shape = from->shape, .classes = from->classes};
+    struct data_facts copy = {
+        .shape = from->shape,
+        .classes = from->classes,
+        .train_count = from->train_count,
+        .checksum = from->checksum,
+        .checksum_images = from->checksum_images,
+    };
     TRY(memory_copy_text(&copy.source, from->source, error));
     TRY(memory_allocate(&copy.class_names, (size_t)copy.classes, sizeof *copy.class_names,
                         "class names", error));

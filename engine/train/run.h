@@ -57,8 +57,11 @@ struct data_facts {
     char *source;
     struct shape shape;
     int classes;
-    char **class_names; /* [classes] */
-    float *mean, *std;  /* [shape.c] */
+    char **class_names;     /* [classes] */
+    float *mean, *std;      /* [shape.c] */
+    size_t train_count;     /* training images, before any are held back */
+    uint32_t checksum;      /* dataset_checksum() of so many of them */
+    size_t checksum_images; /* 0: not known, as in files of older programs */
 };
 
 /* A few test samples as the network gets them, and what it says. */

@@ -166,7 +166,7 @@ def test_resume_under_another_config_names_the_keys(trained):
                          "conv1.stride=2", "--set", "train.epochs=3", status=2)
     assert "train.lr was 0.05, is 0.1" in result.stderr
     assert "conv1.stride was not given, is 2" in result.stderr
-    assert "(what may differ: run.output, run.threads, " in result.stderr
+    assert "(what may differ: data.path, run.output, run.threads, " in result.stderr
     assert "train.epochs was" not in result.stderr
 
 

@@ -132,7 +132,8 @@ static struct run *make_untrained_run(void)
     char source[] = "synthetic", cat[] = "cat", empty[] = "", coffee[] = "caf\xc3\xa9 cr\xc3\xa8me";
     char *names[CLASSES] = {cat, empty, coffee};
     float mean[CHANNELS] = {0.25f, 0.5f}, std[CHANNELS] = {0.125f, 0.3f};
-    const struct data_facts facts = {source, {CHANNELS, HEIGHT, WIDTH}, CLASSES, names, mean, std};
+    const struct data_facts facts = {
+        source, {CHANNELS, HEIGHT, WIDTH}, CLASSES, names, mean, std, 70, 0xfedcba98u, 64};
     succeed(config_parse(&config, "made-up.ini", config_text, &error), &error);
     succeed(run_create(&run, config, &facts, &error), &error);
     return run;
@@ -299,6 +300,9 @@ static void assert_facts(const struct data_facts *got, const struct data_facts *
         cr_assert_str_eq(got->class_names[i], want->class_names[i]);
     assert_bytes("mean", got->mean, want->mean, (size_t)want->shape.c * sizeof(float));
     assert_bytes("std", got->std, want->std, (size_t)want->shape.c * sizeof(float));
+    cr_assert_eq(got->train_count, want->train_count);
+    cr_assert_eq(got->checksum, want->checksum);
+    cr_assert_eq(got->checksum_images, want->checksum_images);
 }
 
 static void assert_records(const struct metrics *got, const struct metrics *want)
@@ -598,7 +602,8 @@ static bool is_optional(const char *name)
                                            "/@machine",           "/@blas",
                                            "/@blas_kernel",       "/optimizer@random",
                                            "/evaluation",         "/golden",
-                                           "/data/samples",       "/evaluation/test/worst"};
+                                           "/data/samples",       "/evaluation/test/worst",
+                                           "/data@train_crc32"};
     for (size_t i = 0; i < sizeof optional / sizeof *optional; i++)
         if (strcmp(name, optional[i]) == 0)
             return true;
