@@ -13,7 +13,7 @@ enum {
     TILE_IMAGES = 32,       /* rows of a product */
     TILE_IMAGES_LARGE = 64, /* with so many weights that packing them counts: */
     LARGE_WEIGHTS = 64 * 1024,
-    PIECES_UNITS = 128,     /* up to so many units products in pieces are faster */
+    PIECES_UNITS = 128,      /* up to so many units products in pieces are faster */
     WEIGHT_TILE_INPUTS = 256 /* a piece of the weight gradient */
 };
 
