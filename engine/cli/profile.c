@@ -58,7 +58,9 @@ struct table {
 /* What was not done at all is a blank. */
 static void cell(char text[CELL_BYTES], double value)
 {
-    snprintf(text, CELL_BYTES, value > 0 ? "%.3f" : "", value);
+    text[0] = '\0';
+    if (value > 0)
+        snprintf(text, CELL_BYTES, "%.3f", value);
 }
 
 static void print_row(const struct table *table, const char *name, const char *type,

@@ -143,15 +143,15 @@ static void write_row(FILE *page, const struct drawing *drawing, int row)
     html_text(page, row == 0 ? "data" : node->type->name);
     fprintf(page, "</text></svg><text x=\"%d\" y=\"%d\">%d×%d×%d</text>", shape, y + 21,
             node->declared.c, node->declared.h, node->declared.w);
-    int at = shape + SHAPE;
+    const int at = shape + SHAPE;
     write_bar(page, at, y, "parameters", (double)cost.parameters,
               network_share((double)cost.parameters, (double)most->parameters), html_whole);
-    write_bar(page, at += BAR, y, "macs", (double)cost.macs,
+    write_bar(page, at + BAR, y, "macs", (double)cost.macs,
               network_share((double)cost.macs, (double)most->macs), html_whole);
-    write_bar(page, at += BAR, y, "bytes", (double)cost.bytes,
+    write_bar(page, at + 2 * BAR, y, "bytes", (double)cost.bytes,
               network_share((double)cost.bytes, (double)most->bytes), html_whole);
     if (run->profile)
-        write_bar(page, at += BAR, y, "time", cost.forward_ms + cost.backward_ms,
+        write_bar(page, at + 3 * BAR, y, "time", cost.forward_ms + cost.backward_ms,
                   network_share(cost.forward_ms + cost.backward_ms, most->forward_ms), html_number);
     fputs("</g>\n", page);
     if (row + 1 < drawing->rows && feeds_next(drawing, row))

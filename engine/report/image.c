@@ -83,9 +83,12 @@ out:
 static unsigned char mean_of(const unsigned char *image, int width, int height, int channels, int x,
                              int y, int side, int c)
 {
-    unsigned long sum = 0, count = 0;
-    for (int j = y; j < y + side && j < height; j++)
-        for (int i = x; i < x + side && i < width; i++, count++)
+    const int right = x + side < width ? x + side : width;
+    const int bottom = y + side < height ? y + side : height;
+    const unsigned long count = (unsigned long)(right - x) * (unsigned long)(bottom - y);
+    unsigned long sum = 0;
+    for (int j = y; j < bottom; j++)
+        for (int i = x; i < right; i++)
             sum += image[((size_t)j * (size_t)width + (size_t)i) * (size_t)channels + (size_t)c];
     return (unsigned char)((sum + count / 2) / count);
 }
