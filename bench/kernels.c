@@ -12,6 +12,7 @@
  * its intensity times that bandwidth. What computes nothing is given its share of the bandwidth.
  */
 #include "bench/roofline.h"
+#include "engine/base/clock.h"
 #include "engine/cli/cli.h"
 #include "kernels/convolution.h"
 #include "tests/unit/layers.h"
@@ -23,7 +24,6 @@
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum {
     SIDE = 1024,             /* of sgemm's matrices */
@@ -73,13 +73,6 @@ static size_t result_count;
 static double measure_seconds = 0.04;
 static double bandwidths[SIZES]; /* bytes a second */
 static int sizes = SIZES;
-
-static double seconds_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 static void *allocate(size_t count, size_t size)
 {

@@ -127,10 +127,10 @@ static void update_weights(struct bench *bench)
         .eps = settings->eps,
         .nesterov = settings->nesterov,
     };
-    double start = clock_seconds();
+    double start = seconds_now();
     optimizer_step(bench->optimizer, &update, settings->clip_norm, bench->steps + 1, bench->threads,
                    bench->gradients, bench->model->parameters);
-    bench->profile->optimizer_seconds += clock_seconds() - start;
+    bench->profile->optimizer_seconds += seconds_now() - start;
 }
 
 static enum colonnade_status run_step(struct bench *bench, struct colonnade_error *error)
@@ -158,10 +158,10 @@ static enum colonnade_status run_steps(struct bench *bench, long least, double s
 {
     enum colonnade_status status = COLONNADE_OK;
     const long before = bench->steps;
-    double start = clock_seconds(), elapsed;
+    double start = seconds_now(), elapsed;
     do {
         TRY(run_step(bench, error));
-        elapsed = clock_seconds() - start;
+        elapsed = seconds_now() - start;
     } while (elapsed < seconds || bench->steps - before < least);
     if (step_seconds)
         *step_seconds = elapsed / (double)(bench->steps - before);
@@ -189,9 +189,9 @@ static enum colonnade_status measure_rates(struct bench *bench, double seconds,
     const double round = fmax(round_seconds, seconds / ROUNDS_MOST);
     TRY(run_steps(bench, 2, warm_up_seconds, NULL, error));
     peak_measure(bench->peak, peak_seconds); /* its own warm-up */
-    const double start = clock_seconds();
+    const double start = seconds_now();
     size_t rounds = 0;
-    while (rounds < ROUNDS_MOST && (rounds < ROUNDS_LEAST || clock_seconds() - start < seconds)) {
+    while (rounds < ROUNDS_MOST && (rounds < ROUNDS_LEAST || seconds_now() - start < seconds)) {
         TRY(run_steps(bench, 1, round, &times[rounds], error));
         peaks[rounds] = peak_measure(bench->peak, peak_seconds);
         rounds++;

@@ -9,9 +9,9 @@ static enum colonnade_status save(void *context, const struct run *run,
                                   struct colonnade_error *error)
 {
     struct checkpoint *checkpoint = context;
-    const double start = clock_seconds();
+    const double start = seconds_now();
     enum colonnade_status status = run_save(run, checkpoint->path, error);
-    checkpoint->seconds += clock_seconds() - start;
+    checkpoint->seconds += seconds_now() - start;
     if (status == COLONNADE_OK) {
         checkpoint->saved = true;
         checkpoint->epoch = run->progress.epoch;

@@ -6,6 +6,7 @@
 #ifndef ENGINE_CLI_CLI_H
 #define ENGINE_CLI_CLI_H
 
+#include "engine/base/clock.h"
 #include "engine/base/error.h"
 #include "engine/experiment.h"
 #include "engine/train/profile.h"
@@ -175,8 +176,5 @@ struct checkpoint {
     double seconds; /* that all saving took */
 };
 struct sink checkpoint_sink(struct checkpoint *checkpoint);
-
-/* Seconds of a clock that only goes forward. */
-double clock_seconds(void);
 
 #endif

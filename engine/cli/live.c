@@ -14,12 +14,12 @@ static enum colonnade_status step(void *context, const struct run *run,
                                   const struct step_record *record, struct colonnade_error *error)
 {
     struct live *live = context;
-    const double start = clock_seconds();
+    const double start = seconds_now();
     if (start < live->next)
         return COLONNADE_OK;
     /* Whoever cannot watch can still train: the run file's own saves tell what is wrong. */
     live_save(run, live->path, NULL);
-    const double took = clock_seconds() - start;
+    const double took = seconds_now() - start;
     live->next = start + fmax(least_seconds, took / most_share);
     return COLONNADE_OK;
 }
@@ -29,7 +29,7 @@ static enum colonnade_status begin(void *context, const struct run *run, size_t 
 {
     struct live *live = context;
     live_remove(live->path); /* of a run that was killed */
-    live->next = clock_seconds() + least_seconds;
+    live->next = seconds_now() + least_seconds;
     return COLONNADE_OK;
 }
 

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { TEXT_BUFFERS = 4, TEXT_BYTES = 48 };
@@ -105,13 +104,6 @@ bool terminal_is_live(void)
 {
     const char *term = getenv("TERM");
     return isatty(STDERR_FILENO) && (!term || strcmp(term, "dumb") != 0);
-}
-
-double clock_seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
 struct terminal_size terminal_size(int descriptor)

@@ -61,12 +61,12 @@ double peak_measure(struct peak *peak, double seconds)
         float *c = peak->c + (size_t)omp_get_thread_num() * SIDE * SIDE;
         double products = 0;
 #pragma omp barrier
-        double start = clock_seconds(), elapsed;
+        double start = seconds_now(), elapsed;
         do {
             cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, SIDE, SIDE, SIDE, 1, peak->a,
                         SIDE, peak->b, SIDE, 0, c, SIDE);
             products++;
-            elapsed = clock_seconds() - start;
+            elapsed = seconds_now() - start;
         } while (elapsed < seconds);
         rate += 2.0 * SIDE * SIDE * SIDE * products / elapsed * 1e-9;
     }

@@ -22,7 +22,7 @@ void progress_clear(struct progress_display *display)
 static void epoch_begins(struct progress_display *display, size_t samples)
 {
     display->samples_first = samples;
-    display->epoch_start = clock_seconds();
+    display->epoch_start = seconds_now();
 }
 
 static enum colonnade_status begin(void *context, const struct run *run, size_t batches,
@@ -70,7 +70,7 @@ static enum colonnade_status step(void *context, const struct run *run,
     struct progress_display *display = context;
     if (!display->terminal)
         return COLONNADE_OK;
-    double now = clock_seconds();
+    double now = seconds_now();
     if (now - display->last_draw >= redraw_seconds && run->progress.samples)
         draw(display, run, now);
     return COLONNADE_OK;

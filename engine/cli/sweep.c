@@ -98,7 +98,7 @@ static enum colonnade_status print_done(const struct sweep_board *board,
     json_add(line, "sweep", json_text(board->path));
     for (int i = SWEEP_COMPLETE; i <= SWEEP_FAILED; i++)
         json_add(line, sweep_row_status_names[i], json_object_new_uint64(tally.rows[i]));
-    json_add(line, "seconds", json_number(clock_seconds() - board->start));
+    json_add(line, "seconds", json_number(seconds_now() - board->start));
     return output_json(line, error);
 }
 
@@ -226,7 +226,7 @@ static enum colonnade_status begin(struct sweep_board *board, struct colonnade_e
     enum colonnade_status status = COLONNADE_OK;
     struct sweep *sweep = board->sweep;
     board->to_train = count_rows(sweep).rows[SWEEP_WAITING];
-    board->start = clock_seconds();
+    board->start = seconds_now();
     sweep->status = RUN_TRAINING;
     table_begin(board);
     for (size_t i = 0; board->json && i < sweep->grid.combinations; i++)

@@ -43,7 +43,7 @@ static const char *time_left(const struct sweep_board *board)
 {
     if (board->trained == 0)
         return "?";
-    const double each = (clock_seconds() - board->start) / (double)board->trained;
+    const double each = (seconds_now() - board->start) / (double)board->trained;
     return duration_text(each * (double)(board->to_train - board->trained));
 }
 
@@ -56,7 +56,7 @@ void table_clear(struct sweep_board *board)
 
 void table_status(struct sweep_board *board, const char *text)
 {
-    const double now = clock_seconds();
+    const double now = seconds_now();
     if (!board->terminal || board->quiet || now - board->last_draw < redraw_seconds)
         return;
     char line[LINE_BYTES];

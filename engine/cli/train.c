@@ -235,7 +235,7 @@ static enum colonnade_status train_run(struct run *run, const struct dataset *da
                                        .threads = experiment_threads(options, &run->settings)};
     struct checkpoint checkpoint = {.path = run->settings.output, .display = &display};
     struct live live = {.path = run->settings.output};
-    const double start = clock_seconds();
+    const double start = seconds_now();
     const struct sink progress = progress_sink(&display), lines = json_lines_sink(),
                       file = checkpoint_sink(&checkpoint), metrics = live_sink(&live);
     const struct sink *sinks[4];
@@ -257,7 +257,7 @@ static enum colonnade_status train_run(struct run *run, const struct dataset *da
         status = print_done(run, checkpoint.path, options->json, error);
     else
         print_left(&checkpoint, status);
-    print_cost(&checkpoint, clock_seconds() - start);
+    print_cost(&checkpoint, seconds_now() - start);
     if (checkpoint.saved && run->status == RUN_FAILED)
         mark_failed(checkpoint.path);
     signals_defer(false);

@@ -6,6 +6,7 @@
  * all of its samples are done, well or not; so what the consumer meets depends on no thread.
  */
 #include "engine/data/feed.h"
+#include "engine/base/clock.h"
 
 #include "engine/base/memory.h"
 
@@ -13,7 +14,6 @@
 #include <omp.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum { SLOTS = 3 /* in use, and two ahead */ };
 
@@ -42,13 +42,6 @@ struct feed {
     bool ended;
     struct slot slots[SLOTS];
 };
-
-static double seconds_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 static struct slot *slot_of(struct feed *feed, size_t batch)
 {

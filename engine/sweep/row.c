@@ -1,6 +1,7 @@
 /* One row of a sweep: its graph checked, its data at hand, its training run. Knows nothing of files
  * and of what else is trained.
  */
+#include "engine/base/clock.h"
 #include "engine/sweep/sweep.h"
 
 #include "engine/base/memory.h"
@@ -10,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 const char *const sweep_row_status_names[] = {"waiting", "complete", "invalid", "failed", NULL};
 
@@ -264,13 +264,6 @@ static enum colonnade_status fill_row(struct sweep_row *row, const struct run *r
     sweep_row_end(row, SWEEP_COMPLETE, "");
 out:
     return status;
-}
-
-static double seconds_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
 /* The training itself, with its errors as they are. */

@@ -9,13 +9,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SAMPLES_MOST = 32, SAMPLES_BYTES = 2 << 20 };
+enum { SAMPLES_MOST = 32, ROOM_BYTES = 2 << 20 };
+
+size_t samples_that_fit(struct shape shape, size_t most)
+{
+    const size_t room = ROOM_BYTES / shape_size(shape);
+    return most < room ? most : room;
+}
 
 size_t samples_count(struct shape shape, size_t most)
 {
-    const size_t room = SAMPLES_BYTES / shape_size(shape);
-    most = most < SAMPLES_MOST ? most : SAMPLES_MOST;
-    return most < room ? most : room;
+    return samples_that_fit(shape, most < SAMPLES_MOST ? most : SAMPLES_MOST);
 }
 
 void samples_finish(struct samples *samples)

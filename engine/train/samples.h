@@ -5,7 +5,10 @@
 #include "engine/data/dataset.h"
 #include "engine/train/run.h"
 
-/* How many of `most` images of a shape are kept: at most 32, and two megabytes. */
+/* How many of `most` images of a shape two megabytes hold: a run file keeps no more of a kind. */
+size_t samples_that_fit(struct shape shape, size_t most);
+
+/* How many of `most` training images are kept: as many as fit, at most 32. */
 size_t samples_count(struct shape shape, size_t most);
 
 /* Values [c, h, w] in that layout, as the network gets them, as the bytes [h, w, c] that would give

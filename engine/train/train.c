@@ -3,6 +3,7 @@
  * becomes of the records that it hands out.
  */
 #include "engine/train/train.h"
+#include "engine/base/clock.h"
 
 #include "engine/base/memory.h"
 #include "engine/plan/plan.h"
@@ -12,7 +13,6 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum { GOLDEN_SAMPLES = 8 };
 
@@ -40,13 +40,6 @@ struct trainer {
                 TRY(sink_->event(sink_->context, (trainer)->run, __VA_ARGS__));                    \
         }                                                                                          \
     } while (0)
-
-static double seconds_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 static bool at_step_limit(const struct run *run)
 {

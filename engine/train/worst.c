@@ -5,11 +5,12 @@
 #include "engine/train/worst.h"
 
 #include "engine/base/memory.h"
+#include "engine/train/samples.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { WORST_MOST = 240, WORST_BYTES = 2 << 20, OVERALL = 24, A_CLASS = 8 };
+enum { WORST_MOST = 240, OVERALL = 24, A_CLASS = 8 };
 
 /* A mistake and where it stands among others: all, those of its class, those of its pair. */
 struct candidate {
@@ -19,9 +20,7 @@ struct candidate {
 
 size_t worst_count(struct shape shape, size_t most)
 {
-    const size_t room = WORST_BYTES / shape_size(shape);
-    most = most < WORST_MOST ? most : WORST_MOST;
-    return most < room ? most : room;
+    return samples_that_fit(shape, most < WORST_MOST ? most : WORST_MOST);
 }
 
 void worst_finish(struct worst *worst)

@@ -5,7 +5,7 @@
 #include "engine/data/dataset.h"
 #include "engine/train/evaluate.h"
 
-/* How many of `most` images of a shape are kept: at most 240, and two megabytes. */
+/* How many of `most` mistakes are kept: as many images as fit, at most 240. */
 size_t worst_count(struct shape shape, size_t most);
 
 /* Chooses among the test images that were taken for another class, in place of those before:
