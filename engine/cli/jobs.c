@@ -1,5 +1,6 @@
 /* Rows of a sweep side by side: a process for each row, on cores of its own. The data are read
- * here, once, and the processes see them as they are; what comes back through a pipe is the row.
+ * here, once, and the processes see them as they are; what comes back through a pipe is the row and
+ * its epochs.
  *
  * A process is forked and not started anew, so threads of this one are missing over there. OpenMP's
  * are ended before; those of the library that decodes images are not ours to end, so that images
@@ -28,10 +29,10 @@ struct job {
     size_t combination, seed;
 };
 
-/* What a process has to say in the end. */
+/* What a process has to say in the end; the epochs of the row follow. */
 struct message {
     enum colonnade_status status;
-    struct sweep_row row;
+    struct sweep_row row; /* its pointer means nothing over here */
 };
 
 struct jobs {
@@ -80,6 +81,29 @@ static void take_cores(size_t index, size_t count)
     sched_setaffinity(0, sizeof mine, &mine);
 }
 
+/* A pipe takes and gives what fits into it at a time. False where the other end is gone. */
+static bool send_bytes(int pipe, const void *bytes, size_t count)
+{
+    for (size_t done = 0; done < count;) {
+        const ssize_t some = write(pipe, (const char *)bytes + done, count - done);
+        if (some < 0 && errno != EINTR)
+            return false;
+        done += some > 0 ? (size_t)some : 0;
+    }
+    return true;
+}
+
+static bool receive_bytes(int pipe, void *bytes, size_t count)
+{
+    for (size_t done = 0; done < count;) {
+        const ssize_t some = read(pipe, (char *)bytes + done, count - done);
+        if (some == 0 || (some < 0 && errno != EINTR))
+            return false;
+        done += some > 0 ? (size_t)some : 0;
+    }
+    return true;
+}
+
 /* The process of a job: it trains, says what came of it, and is gone. It dies with its parent. */
 _Noreturn static void work(const struct jobs *jobs, size_t index, size_t combination, size_t seed,
                            pid_t parent, int pipe)
@@ -94,9 +118,10 @@ _Noreturn static void work(const struct jobs *jobs, size_t index, size_t combina
     message.row = *sweep_row(sweep, combination, seed);
     message.status = sweep_train(sweep, combination, seed, jobs->data.data, NULL, signals_pending(),
                                  &message.row, &error);
-    /* Smaller than a pipe takes at once. */
-    _exit(write(pipe, &message, sizeof message) == sizeof message ? COLONNADE_OK
-                                                                  : COLONNADE_FAILURE);
+    const size_t bytes = message.row.epoch_count * sizeof *message.row.epochs;
+    const bool sent =
+        send_bytes(pipe, &message, sizeof message) && send_bytes(pipe, message.row.epochs, bytes);
+    _exit(sent ? COLONNADE_OK : COLONNADE_FAILURE);
 }
 
 static enum colonnade_status start(struct jobs *jobs, size_t index, size_t combination, size_t seed,
@@ -159,13 +184,21 @@ out:
     return status;
 }
 
-static void read_message(int pipe, struct message *message, bool *whole)
+/* The epochs are to be freed, also where the message is not whole. */
+static enum colonnade_status read_message(int pipe, struct message *message, bool *whole,
+                                          struct colonnade_error *error)
 {
-    ssize_t count;
-    do
-        count = read(pipe, message, sizeof *message);
-    while (count < 0 && errno == EINTR);
-    *whole = count == sizeof *message;
+    enum colonnade_status status = COLONNADE_OK;
+    struct sweep_row *row = &message->row;
+    *whole = receive_bytes(pipe, message, sizeof *message);
+    row->epochs = NULL;
+    if (!*whole)
+        goto out;
+    TRY(memory_allocate(&row->epochs, row->epoch_count, sizeof *row->epochs, "a row's epochs",
+                        error));
+    *whole = receive_bytes(pipe, row->epochs, row->epoch_count * sizeof *row->epochs);
+out:
+    return status;
 }
 
 /* How a process ended that had nothing to say. */
@@ -184,11 +217,11 @@ static enum colonnade_status finish(struct jobs *jobs, struct job *job,
                                     struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
-    struct message message;
+    struct message message = {0};
     bool whole;
     int state = 0;
     struct sweep_row *row = sweep_row(jobs->board->sweep, job->combination, job->seed);
-    read_message(job->pipe, &message, &whole);
+    TRY(read_message(job->pipe, &message, &whole, error));
     close(job->pipe);
     while (waitpid(job->process, &state, 0) < 0 && errno == EINTR)
         continue;
@@ -197,13 +230,14 @@ static enum colonnade_status finish(struct jobs *jobs, struct job *job,
     if (*signals_pending() && !(whole && message.status == COLONNADE_OK))
         goto out; /* the row waits for a resumed sweep */
     if (whole && message.status == COLONNADE_OK)
-        *row = message.row;
+        sweep_row_move(row, &message.row);
     else if (whole)
         RAISE(message.status, "a job ended with status %d", (int)message.status);
     else
         describe_end(row, state);
     TRY(board_take(jobs->board, job->combination, job->seed, error));
 out:
+    free(message.row.epochs);
     return status;
 }
 

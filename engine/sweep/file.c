@@ -7,6 +7,7 @@
 #include "engine/store/store.h"
 #include "engine/sweep/sweep.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,7 @@
 
 enum { NUMBER_BYTES = 8 }; /* a double or a uint64_t */
 
-/* A column of numbers: a field of the row. */
+/* A column of numbers: a field of the row, or of each of its epochs. */
 static const struct column {
     const char *name, *units;
     enum value_type type;
@@ -30,6 +31,13 @@ static const struct column {
     {"parameters", "1", VALUE_UINT64, offsetof(struct sweep_row, parameters)},
     {"macs", "multiply-adds", VALUE_UINT64, offsetof(struct sweep_row, macs)},
     {"activation_bytes", "B", VALUE_UINT64, offsetof(struct sweep_row, activation_bytes)},
+};
+
+static const struct column curves[] = {
+    {"train_loss", "nats", VALUE_DOUBLE, offsetof(struct sweep_epoch, train_loss)},
+    {"train_accuracy", "fraction", VALUE_DOUBLE, offsetof(struct sweep_epoch, train_accuracy)},
+    {"val_loss", "nats", VALUE_DOUBLE, offsetof(struct sweep_epoch, val_loss)},
+    {"val_accuracy", "fraction", VALUE_DOUBLE, offsetof(struct sweep_epoch, val_accuracy)},
 };
 
 /* A column of texts: `text` says what stands in a row, in `buffer` where it has to be made. */
@@ -68,16 +76,29 @@ static size_t count_rows(const struct sweep *sweep)
     return sweep->grid.combinations * sweep->grid.seed_count;
 }
 
+/* A curve over the epochs of each row. */
+static struct array curve_array(const struct sweep *sweep, size_t epochs)
+{
+    return (struct array){.type = VALUE_DOUBLE,
+                          .rank = 2,
+                          .dims = {count_rows(sweep), epochs},
+                          .labels = {"row", "epoch"}};
+}
+
+static double *epoch_value(struct sweep_epoch *epoch, const struct column *curve)
+{
+    return (double *)(void *)((char *)epoch + curve->offset);
+}
+
 /* --- writing --- */
 
 static enum colonnade_status write_numbers(struct place group, const char *name, const char *units,
-                                           enum value_type type, size_t count, const void *values,
+                                           const struct array *array, const void *values,
                                            struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
-    const struct array array = {.type = type, .rank = 1, .dims = {count}};
     struct place set = {.id = H5I_INVALID_HID};
-    TRY(place_write_array(group, name, &array, values, error));
+    TRY(place_write_array(group, name, array, values, error));
     TRY(place_open(group, name, &set, error));
     TRY(place_write_text(set, "units", units, error));
 out:
@@ -91,12 +112,13 @@ static enum colonnade_status write_column(struct place group, const struct sweep
 {
     enum colonnade_status status = COLONNADE_OK;
     const size_t rows = count_rows(sweep);
+    const struct array array = {.type = column->type, .rank = 1, .dims = {rows}};
     char *values = NULL;
     TRY(memory_allocate(&values, rows, NUMBER_BYTES, "a column", error));
     for (size_t i = 0; i < rows; i++)
         memcpy(values + i * NUMBER_BYTES, (const char *)&sweep->rows[i] + column->offset,
                NUMBER_BYTES);
-    TRY(write_numbers(group, column->name, column->units, column->type, rows, values, error));
+    TRY(write_numbers(group, column->name, column->units, &array, values, error));
 out:
     free(values);
     return status;
@@ -125,11 +147,12 @@ static enum colonnade_status write_seeds(struct place group, const struct sweep 
 {
     enum colonnade_status status = COLONNADE_OK;
     const size_t rows = count_rows(sweep);
+    const struct array array = {.type = VALUE_UINT64, .rank = 1, .dims = {rows}};
     uint64_t *seeds = NULL;
     TRY(memory_allocate(&seeds, rows, sizeof *seeds, "seeds", error));
     for (size_t i = 0; i < rows; i++)
         seeds[i] = sweep->grid.seeds[i % sweep->grid.seed_count];
-    TRY(write_numbers(group, "seed", "1", VALUE_UINT64, rows, seeds, error));
+    TRY(write_numbers(group, "seed", "1", &array, seeds, error));
 out:
     free(seeds);
     return status;
@@ -154,6 +177,47 @@ out:
     return status;
 }
 
+static size_t count_epochs(const struct sweep *sweep)
+{
+    size_t longest = 0;
+    for (size_t i = 0; i < count_rows(sweep); i++)
+        longest = sweep->rows[i].epoch_count > longest ? sweep->rows[i].epoch_count : longest;
+    return longest;
+}
+
+static enum colonnade_status write_curve(struct place group, const struct sweep *sweep,
+                                         const struct column *curve, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const size_t rows = count_rows(sweep), epochs = count_epochs(sweep);
+    const struct array array = curve_array(sweep, epochs);
+    double *values = NULL;
+    TRY(memory_allocate(&values, size_multiply(rows, epochs), sizeof *values, "curves", error));
+    for (size_t i = 0; i < rows; i++) {
+        const struct sweep_row *row = &sweep->rows[i];
+        for (size_t j = 0; j < epochs; j++)
+            values[i * epochs + j] =
+                j < row->epoch_count ? *epoch_value(&row->epochs[j], curve) : NAN;
+    }
+    TRY(write_numbers(group, curve->name, curve->units, &array, values, error));
+out:
+    free(values);
+    return status;
+}
+
+static enum colonnade_status write_curves(struct place file, const struct sweep *sweep,
+                                          struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct place group = {.id = H5I_INVALID_HID};
+    TRY(place_create_group(file, "curves", &group, error));
+    for (size_t i = 0; i < COUNT_OF(curves); i++)
+        TRY(write_curve(group, sweep, &curves[i], error));
+out:
+    place_close(group.id);
+    return status;
+}
+
 static enum colonnade_status write_sweep(struct place file, const void *content,
                                          struct colonnade_error *error)
 {
@@ -166,6 +230,7 @@ static enum colonnade_status write_sweep(struct place file, const void *content,
     TRY(place_write_attribute(file, "threads", VALUE_INT, 0, &sweep->threads, error));
     TRY(place_create_group(file, "combinations", &group, error));
     TRY(write_rows(group, sweep, error));
+    TRY(write_curves(file, sweep, error));
 out:
     place_close(group.id);
     return status;
@@ -285,6 +350,69 @@ out:
     return status;
 }
 
+/* How many epochs of `values` [epochs] a row had: from the next one on all are NaN. */
+static size_t measure_curve(const double *values, size_t epochs)
+{
+    while (epochs > 0 && isnan(values[epochs - 1]))
+        epochs--;
+    return epochs;
+}
+
+/* `values` [rows, epochs] are of the training loss, which every epoch has. */
+static enum colonnade_status make_epochs(struct sweep *sweep, const double *values, size_t epochs,
+                                         struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    for (size_t i = 0; i < count_rows(sweep); i++) {
+        struct sweep_row *row = &sweep->rows[i];
+        row->epoch_count = measure_curve(values + i * epochs, epochs);
+        TRY(memory_allocate(&row->epochs, row->epoch_count, sizeof *row->epochs, "a row's epochs",
+                            error));
+    }
+out:
+    return status;
+}
+
+static enum colonnade_status read_curve(struct place group, struct sweep *sweep, size_t epochs,
+                                        const struct column *curve, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const struct array array = curve_array(sweep, epochs);
+    double *values = NULL;
+    TRY(place_check_array(group, curve->name, &array, error));
+    TRY(memory_allocate(&values, size_multiply(count_rows(sweep), epochs), sizeof *values, "curves",
+                        error));
+    TRY(place_read_array(group, curve->name, &array, values, error));
+    if (curve == curves)
+        TRY(make_epochs(sweep, values, epochs, error));
+    for (size_t i = 0; i < count_rows(sweep); i++)
+        for (size_t j = 0; j < sweep->rows[i].epoch_count; j++)
+            *epoch_value(&sweep->rows[i].epochs[j], curve) = values[i * epochs + j];
+out:
+    free(values);
+    return status;
+}
+
+/* Files of older programs have none. */
+static enum colonnade_status read_curves(struct place file, struct sweep *sweep,
+                                         struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct place group = {.id = H5I_INVALID_HID};
+    struct found_array found;
+    hsize_t rows;
+    if (!place_has(file, "curves"))
+        return COLONNADE_OK;
+    TRY(place_open(file, "curves", &group, error));
+    TRY(place_read_length(group, curves[0].name, 2, &rows, error));
+    TRY(place_find_array(group, curves[0].name, &found, error));
+    for (size_t i = 0; i < COUNT_OF(curves); i++)
+        TRY(read_curve(group, sweep, found.dims[1], &curves[i], error));
+out:
+    place_close(group.id);
+    return status;
+}
+
 /* The sweep as its config makes it, before anything was trained. A config that is wrong here is a
  * fault of the file. */
 static enum colonnade_status begin_sweep(struct place file, struct sweep **sweep,
@@ -320,6 +448,7 @@ enum colonnade_status sweep_load(struct sweep **loaded, const char *path,
     TRY(place_read_attribute(file, "jobs", VALUE_INT, 0, &sweep->jobs, error));
     TRY(place_read_attribute(file, "threads", VALUE_INT, 0, &sweep->threads, error));
     TRY(read_rows(file, sweep, error));
+    TRY(read_curves(file, sweep, error));
     *loaded = sweep;
     sweep = NULL;
 out:
@@ -370,7 +499,7 @@ enum colonnade_status sweep_resume(struct sweep *sweep, const char *path,
               sweep->config->path, path, before->jobs, sweep->jobs);
     for (size_t i = 0; i < count_rows(sweep); i++)
         if (before->rows[i].status == SWEEP_COMPLETE)
-            sweep->rows[i] = before->rows[i];
+            sweep_row_move(&sweep->rows[i], &before->rows[i]);
 out:
     sweep_destroy(before);
     return status;

@@ -14,6 +14,13 @@
 
 const char *const sweep_row_status_names[] = {"waiting", "complete", "invalid", "failed", NULL};
 
+void sweep_row_move(struct sweep_row *to, struct sweep_row *from)
+{
+    *to = *from;
+    from->epochs = NULL;
+    from->epoch_count = 0;
+}
+
 void sweep_row_end(struct sweep_row *row, enum sweep_row_status status, const char *reason)
 {
     row->status = status;
@@ -56,6 +63,9 @@ void sweep_destroy(struct sweep *sweep)
 {
     if (!sweep)
         return;
+    const size_t rows = sweep->rows ? sweep->grid.combinations * sweep->grid.seed_count : 0;
+    for (size_t i = 0; i < rows; i++)
+        free(sweep->rows[i].epochs);
     free(sweep->rows);
     sweep_grid_finish(&sweep->grid);
     config_destroy(sweep->config);
@@ -266,6 +276,27 @@ out:
     return status;
 }
 
+/* Takes `epochs` over, which has room for all of the run's. */
+static void keep_epochs(struct sweep_row *row, const struct run *run, struct sweep_epoch *epochs)
+{
+    row->epochs = epochs;
+    row->epoch_count = run->metrics.epoch_count;
+    for (size_t i = 0; i < row->epoch_count; i++) {
+        const struct epoch_record *record = &run->metrics.epochs[i];
+        epochs[i] = (struct sweep_epoch){
+            .train_loss = record->train_loss,
+            .train_accuracy = record->train_accuracy,
+            .val_loss = record->val_loss,
+            .val_accuracy = record->val_accuracy,
+        };
+    }
+}
+
+static bool is_interrupt(enum colonnade_status status)
+{
+    return status == COLONNADE_INTERRUPTED || status == COLONNADE_TERMINATED;
+}
+
 /* The training itself, with its errors as they are. */
 static enum colonnade_status train_row(const struct sweep *sweep, struct config *config,
                                        const struct dataset *data, const struct sink *sink,
@@ -276,12 +307,19 @@ static enum colonnade_status train_row(const struct sweep *sweep, struct config 
     struct run *run = NULL;
     struct weights_taken taken = {0};
     struct stopwatch watch = {0};
+    struct sweep_epoch *epochs = NULL;
     const struct sink times = {.context = &watch, .begin = stopwatch_begin, .step = stopwatch_step};
     const struct sink *sinks[] = {&times, sink};
     TRY(experiment_begin(&run, config, data, &taken, error));
+    TRY(memory_allocate(&epochs, (size_t)run->settings.epochs, sizeof *epochs, "a row's epochs",
+                        error));
     TRY(train(run, data, sweep->threads, sinks, sink ? 2 : 1, stop, error));
     TRY(fill_row(row, run, &watch, error));
 out:
+    if (epochs && !is_interrupt(status))
+        keep_epochs(row, run, epochs);
+    else
+        free(epochs);
     weights_taken_finish(&taken);
     run_destroy(run);
     free(watch.steps);
@@ -299,7 +337,7 @@ enum colonnade_status sweep_train(const struct sweep *sweep, size_t combination,
     const double start = seconds_now();
     TRY(sweep_config(&config, sweep->config, &sweep->grid, combination, seed, error));
     status = train_row(sweep, config, data, sink, stop, row, &reason);
-    if (status == COLONNADE_INTERRUPTED || status == COLONNADE_TERMINATED)
+    if (is_interrupt(status))
         RAISE(status, "%s", reason.message);
     if (status != COLONNADE_OK)
         sweep_row_end(row, SWEEP_FAILED, reason.message);

@@ -61,6 +61,12 @@ extern const char *const sweep_row_status_names[]; /* "waiting", "complete", ...
 
 enum { SWEEP_REASON_BYTES = 1024 };
 
+/* What an epoch came to, as a run file's /metrics/epoch has it. */
+struct sweep_epoch {
+    double train_loss, train_accuracy;
+    double val_loss, val_accuracy; /* NaN where there is no validation part */
+};
+
 /* Results of one combination and seed. What is not known is NaN. */
 struct sweep_row {
     enum sweep_row_status status;
@@ -74,6 +80,8 @@ struct sweep_row {
     uint64_t activation_bytes;       /* of an image: the outputs of all nodes as written */
     struct shape output_shape; /* the last feature map: of the last conv or pooling, else the data's
                                 */
+    struct sweep_epoch *epochs; /* [epoch_count], the row's own: of failed ones those before */
+    size_t epoch_count;
 };
 
 struct sweep {
@@ -91,6 +99,9 @@ enum colonnade_status sweep_create(struct sweep **sweep, struct config *config,
 void sweep_destroy(struct sweep *sweep); /* NULL is fine */
 
 struct sweep_row *sweep_row(const struct sweep *sweep, size_t combination, size_t seed);
+
+/* `to`, which has no epochs, becomes `from`, which keeps none. */
+void sweep_row_move(struct sweep_row *to, struct sweep_row *from);
 
 /* What a row comes to; a reason too long for it is cut. */
 void sweep_row_end(struct sweep_row *row, enum sweep_row_status status, const char *reason);

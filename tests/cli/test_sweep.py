@@ -41,10 +41,20 @@ def rows(path):
                 for name, data in file["combinations"].items()}
 
 
+CURVES = ["train_loss", "train_accuracy", "val_loss", "val_accuracy"]
+
+
+def curves(path):
+    """By name: [rows, epochs]."""
+    with h5py.File(path) as file:
+        return {name: data[()] for name, data in file["curves"].items()}
+
+
 def timeless(path):
     table = rows(path)
     for name in TIMES:
         del table[name]
+    table.update((f"curves/{name}", curve.tolist()) for name, curve in curves(path).items())
     return {name: [repr(value) for value in column] for name, column in table.items()}
 
 
@@ -87,6 +97,9 @@ def test_a_row_is_what_train_makes_of_its_settings(program, grid):
         assert done[1]["test_accuracy"] == table["test_accuracy"][i]
         assert done[1]["test_loss"] == table["test_loss"][i]
         assert done[0]["train_loss"] == table["train_loss"][i]
+        with h5py.File(program.folder / "one.h5") as file:
+            for column, curve in curves(program.folder / "grid.h5").items():
+                assert numpy.array_equal(file[f"metrics/epoch/{column}"][()], curve[i])
         [summary] = program.json("summary", name, *settings)
         assert summary["parameters"] == table["parameters"][i]
         assert summary["macs"] == table["macs"][i]
@@ -119,6 +132,58 @@ def test_a_training_that_fails_is_a_row_with_a_reason(program, grid):
     assert "no finite number" in events[0]["reason"]
     assert events[-1]["failed"] == 1 and events[-1]["complete"] == 1
     assert rows(program.folder / "grid.h5")["status"] == ["failed", "complete"]
+
+
+def test_curves_are_as_long_as_their_rows_were_trained(program, grid):
+    base = CONFIG.replace("validation = 0.25\n", "")
+    program.run("sweep", grid("[sweep]\ntrain.epochs = 3, 1, 2\ndata.validation = 0.25, 0\n"
+                              "conv1.kernel = 3, 30\nconv1.padding = valid\n", base), "--quiet")
+    table, found = rows(program.folder / "grid.h5"), curves(program.folder / "grid.h5")
+    assert sorted(found) == sorted(CURVES)
+    for i, epochs in enumerate(table["train.epochs"]):
+        trained = int(epochs) if table["status"][i] == "complete" else 0
+        for name, curve in found.items():
+            known = 0 if name.startswith("val") and table["data.validation"][i] == "0" else trained
+            assert curve.shape == (12, 3)
+            assert numpy.isnan(curve[i]).tolist() == [False] * known + [True] * (3 - known)
+    with h5py.File(program.folder / "grid.h5") as file:
+        assert file["curves/val_loss"].attrs["units"] == "nats"
+        assert [axis.label for axis in file["curves/val_loss"].dims] == ["row", "epoch"]
+
+
+# Decay of more than a whole weight doubles it and more at each step: beyond all numbers in epoch 2.
+EXPLOSION = "train.lr = 0.05, 10\ntrain.weight_decay = 0, 1\n"
+
+
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.skipif(
+    len(os.sched_getaffinity(0)) < 2, reason="one core alone"))])
+def test_a_row_that_fails_keeps_the_epochs_before(program, grid, jobs):
+    name = grid(f"[sweep]\n{EXPLOSION}")
+    program.run("sweep", name, "--quiet", "--jobs", jobs)
+    table, found = rows(program.folder / "grid.h5"), curves(program.folder / "grid.h5")
+    assert table["status"] == ["complete"] * 3 + ["failed"]
+    assert "epoch 2" in table["reason"][3]
+    program.run("train", name, "--out", "one.h5", "--quiet", "--set", "train.epochs=1",
+                "--set", "train.lr=10", "--set", "train.weight_decay=1")
+    with h5py.File(program.folder / "one.h5") as file:
+        for column, curve in found.items():
+            assert curve[3][0] == file[f"metrics/epoch/{column}"][0] and numpy.isnan(curve[3][1])
+
+
+def test_a_file_without_curves_goes_on_and_has_those_of_new_rows(program, grid):
+    program.run("sweep", grid(), "--quiet")
+    whole = curves(program.folder / "grid.h5")
+    with h5py.File(program.folder / "grid.h5", "r+") as file:
+        del file["curves"]
+        status = file["combinations/status"][()]
+        status[2] = "waiting"
+        file["combinations/status"][...] = status
+    program.run("report", "grid.h5", "-o", "grid.html")
+    assert "holds no curves" in (program.folder / "grid.html").read_text()
+    program.run("sweep", "grid.ini", "--resume", "--quiet")
+    for name, curve in curves(program.folder / "grid.h5").items():
+        assert numpy.array_equal(curve[2], whole[name][2])
+        assert numpy.isnan(numpy.delete(curve, 2, axis=0)).all()
 
 
 @pytest.mark.parametrize("line, complaint", [
@@ -239,6 +304,17 @@ def test_jobs_change_no_result(program, grid):
     assert timeless(program.folder / "1.h5") == timeless(program.folder / "2.h5")
     with h5py.File(program.folder / "2.h5") as file:
         assert file.attrs["jobs"] == 2 and file.attrs["threads"] >= 1
+
+
+@needs_two_cores
+def test_a_jobs_curve_may_be_longer_than_a_pipe(program, grid):
+    """64 KiB are 2,048 epochs."""
+    name = grid("[sweep]\nseeds = 1, 2\n")
+    small = ["--set", "data.count=16", "--set", "conv1.filters=1", "--set", "train.epochs=2500"]
+    program.run("sweep", name, "--quiet", "--out", "1.h5", *small)
+    program.run("sweep", name, "--quiet", "--out", "2.h5", "--jobs", 2, *small)
+    assert curves(program.folder / "1.h5")["val_loss"].shape == (2, 2500)
+    assert timeless(program.folder / "1.h5") == timeless(program.folder / "2.h5")
 
 
 @needs_two_cores
@@ -371,6 +447,12 @@ def test_a_damaged_sweep_file_is_refused(program, grid):
     with h5py.File(program.folder / "grid.h5", "r+") as file:
         del file["combinations/macs"]
     assert "macs" in program.run("sweep", "grid.ini", "--resume", status=1).stderr
+    os.remove(program.folder / "grid.h5")
+    program.run("sweep", "grid.ini", "--quiet")
+    with h5py.File(program.folder / "grid.h5", "r+") as file:
+        del file["curves/val_loss"]
+        file["curves/val_loss"] = numpy.zeros((8, 3))
+    assert "curves/val_loss" in program.run("sweep", "grid.ini", "--resume", status=1).stderr
     (program.folder / "grid.h5").write_bytes(b"nothing")
     assert "grid.h5" in program.run("sweep", "grid.ini", "--resume", status=1).stderr
 

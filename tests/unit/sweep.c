@@ -1,10 +1,14 @@
-/* What a sweep's figures over seeds are, the grid's order, and the combinations on its front. */
+/* What a sweep's figures over seeds are, the grid's order, the combinations on its front, and the
+ * curves of its rows, kept in its file.
+ */
 #include "engine/sweep/sweep.h"
+#include "engine/base/memory.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char network[] = "[data]\nsource = synthetic\nshape = 1x8x8\n"
                               "[fc]\ntype = dense\nunits = classes\n";
@@ -147,4 +151,77 @@ Test(sweep, the_front_has_what_nothing_beats_in_both)
     }
     for (size_t i = 0; i < count; i++)
         cr_expect_eq(sweep_is_efficient(summaries, count, i), cases[i].efficient, "case %zu", i);
+}
+
+/* A value of an epoch that no other has. */
+static double made_value(size_t row, size_t epoch, int column)
+{
+    return (double)(100 * row + 10 * epoch) + column + 0.1;
+}
+
+static void add_epochs(struct sweep *sweep, size_t row, size_t count)
+{
+    struct sweep_row *made = &sweep->rows[row];
+    cr_assert_eq(memory_allocate(&made->epochs, count, sizeof *made->epochs, "epochs", NULL),
+                 COLONNADE_OK);
+    made->epoch_count = count;
+    for (size_t i = 0; i < count; i++)
+        made->epochs[i] = (struct sweep_epoch){made_value(row, i, 0), made_value(row, i, 1),
+                                               row == 1 ? NAN : made_value(row, i, 2),
+                                               row == 1 ? NAN : made_value(row, i, 3)};
+}
+
+static void expect_epochs(const struct sweep *sweep, size_t row, size_t count)
+{
+    const struct sweep_row *found = &sweep->rows[row];
+    cr_assert_eq(found->epoch_count, count, "row %zu", row);
+    for (size_t i = 0; i < count; i++) {
+        cr_expect_eq(found->epochs[i].train_loss, made_value(row, i, 0));
+        cr_expect_eq(found->epochs[i].train_accuracy, made_value(row, i, 1));
+        if (row == 1)
+            cr_expect(isnan(found->epochs[i].val_loss) && isnan(found->epochs[i].val_accuracy));
+        else
+            cr_expect(found->epochs[i].val_loss == made_value(row, i, 2) &&
+                      found->epochs[i].val_accuracy == made_value(row, i, 3));
+    }
+}
+
+Test(sweep, curves_of_any_length_come_back_and_a_resumed_sweep_takes_those_of_complete_rows)
+{
+    static const size_t lengths[] = {3, 1, 0, 2};
+    char path[] = "/tmp/colonnade-sweep-XXXXXX";
+    const char *const lines = "seeds = 1, 2, 3, 4\n";
+    struct colonnade_error error = {0};
+    struct sweep *sweep = make(lines), *loaded = NULL, *resumed = make(lines);
+    close(mkstemp(path));
+    for (size_t i = 0; i < 4; i++) {
+        complete(sweep, i, 0.5, 1);
+        add_epochs(sweep, i, lengths[i]);
+    }
+    sweep_row_end(&sweep->rows[3], SWEEP_FAILED, "why");
+    cr_assert_eq(sweep_save(sweep, path, &error), COLONNADE_OK, "%s", error.message);
+    cr_assert_eq(sweep_load(&loaded, path, &error), COLONNADE_OK, "%s", error.message);
+    cr_assert_eq(sweep_resume(resumed, path, &error), COLONNADE_OK, "%s", error.message);
+    for (size_t i = 0; i < 4; i++) {
+        expect_epochs(loaded, i, lengths[i]);
+        expect_epochs(resumed, i, i == 3 ? 0 : lengths[i]);
+    }
+    unlink(path);
+    sweep_destroy(sweep);
+    sweep_destroy(loaded);
+    sweep_destroy(resumed);
+}
+
+Test(sweep, a_sweep_of_which_nothing_is_trained_has_empty_curves)
+{
+    char path[] = "/tmp/colonnade-sweep-XXXXXX";
+    struct colonnade_error error = {0};
+    struct sweep *sweep = make("seeds = 1, 2\n"), *loaded = NULL;
+    close(mkstemp(path));
+    cr_assert_eq(sweep_save(sweep, path, &error), COLONNADE_OK, "%s", error.message);
+    cr_assert_eq(sweep_load(&loaded, path, &error), COLONNADE_OK, "%s", error.message);
+    expect_epochs(loaded, 0, 0);
+    unlink(path);
+    sweep_destroy(sweep);
+    sweep_destroy(loaded);
 }
