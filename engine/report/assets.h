@@ -21,6 +21,7 @@ ASSET(report_common);
 ASSET(report_script);
 ASSET(report_gallery);
 ASSET(report_sweep_script);
+ASSET(report_multiples);
 ASSET(report_compare_script);
 
 #undef ASSET

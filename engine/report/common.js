@@ -144,17 +144,21 @@ const page = (function () {
         return table[x].map((at, i) => ({ x: at, y: table[y][i] === null ? NaN : table[y][i] }));
     }
 
-    /* Draws now, and again whenever the colours change; `draw` gives the charts it made. */
+    /* Draws now, and again whenever the colours change; `draw` gives the charts it made. Gives what
+     * draws anew at other times. */
     function keepDrawn(draw) {
         Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
         Chart.defaults.font.size = 11;
         let charts = draw();
-        matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
+        function redraw() {
             charts.forEach((chart) => chart.destroy());
             charts = draw();
-        });
+        }
+        matchMedia('(prefers-color-scheme: dark)').addEventListener('change', redraw);
+        return redraw;
     }
 
     document.querySelectorAll('table.sortable').forEach(makeSortable);
-    return { formats, ticks, colour, axis, line, lineChart, points, keepDrawn };
+    const data = JSON.parse(document.getElementById('data').textContent);
+    return { data, formats, ticks, colour, axis, line, lineChart, points, keepDrawn };
 }());

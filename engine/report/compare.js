@@ -3,8 +3,7 @@
 (function () {
     'use strict';
 
-    const { colour, line, lineChart, points } = page;
-    const runs = JSON.parse(document.getElementById('data').textContent);
+    const { data: runs, colour, line, lineChart, points } = page;
     const names = Array.from(document.querySelectorAll('table.figures tbody th'),
         (heading) => heading.textContent);
 

@@ -152,15 +152,14 @@ enum colonnade_status section_epochs(FILE *page, const struct run *run,
     return COLONNADE_OK;
 }
 
-/* JSON knows no NaN and no infinity: null. */
 static void write_columns(FILE *page, const void *records, size_t count, size_t stride,
                           const struct column *columns, size_t column_count)
 {
     for (size_t c = 0; c < column_count; c++) {
         fprintf(page, "%s\"%s\":[", c ? "," : "", columns[c].name);
         for (size_t i = 0; i < count; i++) {
-            double number = value(records, i, stride, &columns[c]);
-            fprintf(page, isfinite(number) ? "%s%.7g" : "%snull", i ? "," : "", number);
+            fputs(i ? "," : "", page);
+            html_json_number(page, value(records, i, stride, &columns[c]), 7);
         }
         fputc(']', page);
     }

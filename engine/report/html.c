@@ -85,6 +85,14 @@ void html_number(FILE *page, double number)
         fprintf(page, "%.4g", number);
 }
 
+void html_json_number(FILE *page, double number, int digits)
+{
+    if (isfinite(number))
+        fprintf(page, "%.*g", digits, number);
+    else
+        fputs("null", page);
+}
+
 void html_rate(FILE *page, double per_second)
 {
     if (per_second >= 100 && per_second < 1e15)

@@ -16,6 +16,9 @@ void html_number(FILE *page, double number);    /* four significant digits */
 void html_rate(FILE *page, double per_second);  /* whole numbers from 100 on */
 void html_duration(FILE *page, double seconds); /* 3 min 12 s */
 
+/* For scripts: `digits` significant ones; null for what is not finite, as JSON knows no such. */
+void html_json_number(FILE *page, double number, int digits);
+
 typedef void html_format(FILE *page, double number);
 
 /* The last part of a path, without its extension. */

@@ -2,8 +2,7 @@
 (function () {
     'use strict';
 
-    const { colour, line, lineChart, points } = page;
-    const data = JSON.parse(document.getElementById('data').textContent);
+    const { data, colour, line, lineChart, points } = page;
 
     /* Where a point stands for several steps: invisible lines at their least and greatest, the
      * space between filled. */

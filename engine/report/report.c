@@ -29,11 +29,12 @@ static const struct {
     const char *name;
     sweep_section_writer *write;
 } sweep_sections[] = {
-    {"title", sweep_section_title}, {"headline", sweep_section_headline},
-    {"data", sweep_section_points}, {"keys", sweep_section_keys},
-    {"maps", sweep_section_maps},   {"combinations", sweep_section_combinations},
-    {"rows", sweep_section_rows},   {"troubles", sweep_section_troubles},
-    {"facts", sweep_section_facts}, {"config", sweep_section_config},
+    {"title", sweep_section_title},   {"headline", sweep_section_headline},
+    {"data", sweep_section_data},     {"keys", sweep_section_keys},
+    {"maps", sweep_section_maps},     {"combinations", sweep_section_combinations},
+    {"curves", sweep_section_curves}, {"rows", sweep_section_rows},
+    {"facts", sweep_section_facts},   {"troubles", sweep_section_troubles},
+    {"config", sweep_section_config},
 };
 
 static enum colonnade_status unknown_section(const char *name, size_t length,
@@ -74,7 +75,7 @@ static enum colonnade_status write_compare_section(FILE *page, const char *name,
 static const struct template run_template = {
     report_page, {report_script, report_gallery}, write_run_section};
 static const struct template sweep_template = {
-    report_sweep_page, {report_sweep_script}, write_sweep_section};
+    report_sweep_page, {report_sweep_script, report_multiples}, write_sweep_section};
 static const struct template compare_template = {
     report_compare_page, {report_compare_script}, write_compare_section};
 

@@ -3,8 +3,8 @@
 (function () {
     'use strict';
 
-    const { formats, ticks, colour, axis } = page;
-    const points = JSON.parse(document.getElementById('data').textContent)
+    const { data, formats, ticks, colour, axis, line } = page;
+    const points = data.points
         .map(([index, x, y, dx, dy, front]) => ({ index, x, y, dx, dy, front }));
     const table = document.querySelector('table.combinations');
     const headings = Array.from(table.tHead.rows[0].cells, (cell) => cell.textContent);
@@ -45,28 +45,17 @@
         },
     };
 
-    function series(label, data, stroke, more) {
-        return Object.assign({
-            label: label,
-            data: data,
-            borderColor: stroke,
-            backgroundColor: stroke,
-            pointRadius: 4,
-            pointHoverRadius: 6,
-            pointHitRadius: 8,
-        }, more);
-    }
-
     function draw(canvas) {
         const front = points.filter((point) => point.front).sort((a, b) => a.x - b.x);
         const others = points.filter((point) => !point.front);
+        const dots = { pointRadius: 4, pointHoverRadius: 6 };
         return new Chart(canvas, {
             type: 'scatter',
             data: {
                 datasets: [
-                    series('efficient front', front, colour('first'),
-                        { showLine: true, borderWidth: 1.5 }),
-                    series('others', others, colour('second')),
+                    line('efficient front', front, colour('first'),
+                        Object.assign({ showLine: true }, dots)),
+                    line('others', others, colour('second'), dots),
                 ],
             },
             options: {

@@ -4,6 +4,8 @@
 #include "engine/report/html.h"
 #include "engine/report/sweep_sections.h"
 
+#include "engine/base/memory.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,15 +112,9 @@ enum colonnade_status sweep_section_headline(FILE *page, const struct sweep_subj
     return COLONNADE_OK;
 }
 
-static void write_number(FILE *page, double number)
-{
-    fprintf(page, isfinite(number) ? ",%.9g" : ",null", number);
-}
-
 /* One array a combination: its index, step_ms and accuracy, half of their intervals, and whether it
  * is on the front. */
-enum colonnade_status sweep_section_points(FILE *page, const struct sweep_subject *subject,
-                                           struct colonnade_error *error)
+static void write_points(FILE *page, const struct sweep_subject *subject)
 {
     const size_t combinations = subject->sweep->grid.combinations;
     const char *separator = "";
@@ -127,15 +123,27 @@ enum colonnade_status sweep_section_points(FILE *page, const struct sweep_subjec
         const struct sweep_summary *summary = &subject->summaries[i];
         if (isnan(summary->step_ms.mean) || isnan(summary->test_accuracy.mean))
             continue;
+        const double numbers[] = {summary->step_ms.mean, summary->test_accuracy.mean,
+                                  summary->step_ms.interval, summary->test_accuracy.interval};
         fprintf(page, "%s[%zu", separator, i);
-        write_number(page, summary->step_ms.mean);
-        write_number(page, summary->test_accuracy.mean);
-        write_number(page, summary->step_ms.interval);
-        write_number(page, summary->test_accuracy.interval);
+        for (size_t j = 0; j < COUNT_OF(numbers); j++) {
+            fputc(',', page);
+            html_json_number(page, numbers[j], 9);
+        }
         fprintf(page, ",%d]", sweep_is_efficient(subject->summaries, combinations, i));
         separator = ",\n";
     }
     fputc(']', page);
+}
+
+enum colonnade_status sweep_section_data(FILE *page, const struct sweep_subject *subject,
+                                         struct colonnade_error *error)
+{
+    fputs("{\"points\":", page);
+    write_points(page, subject);
+    fputs(",\n", page);
+    sweep_write_curves(page, subject->sweep);
+    fputc('}', page);
     return COLONNADE_OK;
 }
 

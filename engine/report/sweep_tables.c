@@ -9,7 +9,7 @@ static void write_heading(FILE *page, const char *heading)
     fprintf(page, "<th scope=\"col\">%s</th>", heading);
 }
 
-static void begin_table(FILE *page, const struct sweep *sweep, const char *label, const char *kind)
+void sweep_table_begin(FILE *page, const struct sweep *sweep, const char *label, const char *kind)
 {
     html_table_begin(page, label, kind);
     fputs("<thead><tr><th scope=\"col\">no.</th>", page);
@@ -20,7 +20,7 @@ static void begin_table(FILE *page, const struct sweep *sweep, const char *label
     }
 }
 
-static void begin_row(FILE *page, const struct sweep *sweep, size_t combination)
+void sweep_table_row(FILE *page, const struct sweep *sweep, size_t combination)
 {
     fprintf(page, "<tr><th scope=\"row\" data-value=\"%zu\">%zu</th>", combination + 1,
             combination + 1);
@@ -58,7 +58,7 @@ enum colonnade_status sweep_section_combinations(FILE *page, const struct sweep_
                                            "step ms",  "± 95 %", "images/s", "front"};
     const struct sweep *sweep = subject->sweep;
     const size_t combinations = sweep->grid.combinations;
-    begin_table(page, sweep, "Combinations", "numbers sortable combinations");
+    sweep_table_begin(page, sweep, "Combinations", "numbers sortable combinations");
     for (size_t i = 0; i < sizeof headings / sizeof *headings; i++)
         write_heading(page, headings[i]);
     write_size_headings(page);
@@ -66,7 +66,7 @@ enum colonnade_status sweep_section_combinations(FILE *page, const struct sweep_
     for (size_t i = 0; i < combinations; i++) {
         const struct sweep_summary *summary = &subject->summaries[i];
         const bool front = sweep_is_efficient(subject->summaries, combinations, i);
-        begin_row(page, sweep, i);
+        sweep_table_row(page, sweep, i);
         html_cell(page, summary->test_accuracy.mean, html_percent);
         html_cell(page, summary->test_accuracy.interval, html_percent);
         html_cell(page, summary->test_accuracy.sd, html_percent);
@@ -94,7 +94,7 @@ enum colonnade_status sweep_section_rows(FILE *page, const struct sweep_subject 
     static const char *const headings[] = {"seed",     "test accuracy", "test loss", "train loss",
                                            "images/s", "step ms",       "seconds"};
     const struct sweep *sweep = subject->sweep;
-    begin_table(page, sweep, "Rows", "numbers sortable rows");
+    sweep_table_begin(page, sweep, "Rows", "numbers sortable rows");
     for (size_t i = 0; i < sizeof headings / sizeof *headings; i++)
         write_heading(page, headings[i]);
     fputs("</tr></thead>\n<tbody>\n", page);
@@ -103,7 +103,7 @@ enum colonnade_status sweep_section_rows(FILE *page, const struct sweep_subject 
             const struct sweep_row *row = sweep_row(sweep, i, seed);
             if (row->status != SWEEP_COMPLETE)
                 continue;
-            begin_row(page, sweep, i);
+            sweep_table_row(page, sweep, i);
             fprintf(page, "<td data-value=\"%llu\">%llu</td>",
                     (unsigned long long)sweep->grid.seeds[seed],
                     (unsigned long long)sweep->grid.seeds[seed]); /* a name, not an amount */
@@ -131,13 +131,13 @@ enum colonnade_status sweep_section_troubles(FILE *page, const struct sweep_subj
         if (row->status == SWEEP_COMPLETE || (row->status == SWEEP_INVALID && seed > 0))
             continue;
         if (!begun) {
-            begin_table(page, sweep, "Not trained", "numbers troubles");
+            sweep_table_begin(page, sweep, "Not trained", "numbers troubles");
             write_heading(page, "seed");
             write_heading(page, "status");
             fputs("<th scope=\"col\" class=\"text\">reason</th></tr></thead>\n<tbody>\n", page);
         }
         begun = true;
-        begin_row(page, sweep, i / sweep->grid.seed_count);
+        sweep_table_row(page, sweep, i / sweep->grid.seed_count);
         if (row->status == SWEEP_INVALID)
             fputs("<td>all</td>", page);
         else

@@ -16,6 +16,8 @@ numpy = pytest.importorskip("numpy")
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 NETWORK = """
+[run]
+threads = 1
 [train]
 epochs = 2
 batch = 8
@@ -38,6 +40,12 @@ SWEEPS = {
     # Failed and invalid rows beside good ones.
     "plain": SYNTHETIC + NETWORK + "[sweep]\nconv.stride = 1, 2\nconv.padding = valid, same\n"
              "pool.kernel = 2, 4\ntrain.lr = 0.05, 1e30\nseeds = 1, 2, 3\n",
+    # Curves of unequal lengths: shorter, of a seed that failed late, of none; without validation.
+    "curves": SYNTHETIC + "validation = 0.25\n" + NETWORK +
+              "[sweep]\ntrain.epochs = 5, 3\nconv.kernel = 3, 20\ntrain.lr = 0.05, 10\n"
+              "train.weight_decay = 0, 1\nseeds = 1, 2\n",
+    "long": SYNTHETIC.replace("64", "8") + NETWORK.replace("epochs = 2", "epochs = 7000") +
+            "[sweep]\nconv.stride = 1, 2\nseeds = 1, 2\n",
     "hostile": "[data]\nsource = hdf5\npath = plain.h5\n" + NETWORK +
                f"[sweep]\ndata.path = plain.data, \"{HOSTILE}\"\nconv.kernel = 3, 20\n",
     "alone": SYNTHETIC + NETWORK + "[sweep]\nseeds = 1, 2\n",
@@ -195,6 +203,78 @@ def test_maps_are_means_over_the_other_keys(swept):
     assert len([label for label in page.tables if label.startswith("Step, ms")]) == 6
 
 
+CURVES = ["train_loss", "train_accuracy", "val_loss", "val_accuracy"]
+
+
+def curves(swept, name):
+    """By combination: (status, {curve: values}) of each seed that ended an epoch."""
+    with h5py.File(swept(name)[0]) as file:
+        found = {column: file[f"curves/{column}"][()] for column in CURVES}
+    table, grouped = rows(swept, name), {}
+    axes = [key for key in table[0] if "." in key]
+    for i, row in enumerate(table):
+        seeds = grouped.setdefault(tuple(row[axis] for axis in axes), [])
+        count = numpy.count_nonzero(~numpy.isnan(found["train_loss"][i]))
+        if count:
+            seeds.append((row["status"], {column: found[column][i][:count] for column in CURVES}))
+    return [(index, seeds) for index, seeds in enumerate(grouped.values()) if seeds]
+
+
+def counted(seeds):
+    """Those that the mean is over."""
+    complete = [curve for status, curve in seeds if status == "complete"]
+    return complete or [curve for _, curve in seeds]
+
+
+def same(shown, expected):
+    """Six digits are written; a curve of nothing is empty."""
+    if numpy.isnan(expected).all():
+        return shown == []
+    return numpy.allclose(shown, expected, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("name", ["curves", "plain", "large"])
+def test_curves_are_the_files_and_their_means_over_seeds(swept, name):
+    data, expected = parsed(swept, name).data(), curves(swept, name)
+    assert data["epochs"] == list(range(1, {"curves": 5}.get(name, 2) + 1))
+    assert [curve["index"] for curve in data["curves"]] == [index for index, _ in expected]
+    statuses = set()
+    for shown, (_, seeds) in zip(data["curves"], expected):
+        shortest = min(len(curve["train_loss"]) for curve in counted(seeds))
+        for column in CURVES:
+            mean = numpy.mean([curve[column][:shortest] for curve in counted(seeds)], axis=0)
+            assert same(shown["mean"][column], mean)
+            assert len(shown["seeds"]) == len(seeds)
+            for one, (status, curve) in zip(shown["seeds"], seeds):
+                assert same(one[column], curve[column])
+                assert one["complete"] == (status == "complete")
+                statuses.add(status)
+    assert statuses == ({"complete", "failed"} if name == "curves" else {"complete"})
+
+
+@pytest.mark.parametrize("name", ["curves", "plain"])
+def test_the_last_epochs_stand_in_a_table(swept, name):
+    shown, expected = table(parsed(swept, name), "Last epochs"), curves(swept, name)
+    assert [number(row["no."]) for row in shown] == [index + 1 for index, _ in expected]
+    for row, (_, seeds) in zip(shown, expected):
+        assert number(row["epochs"]) == max(len(curve["train_loss"]) for curve in counted(seeds))
+        for heading, column in zip(["train loss", "train accuracy", "val. loss", "val. accuracy"],
+                                   CURVES):
+            assert close(number(row[heading]),
+                         float(numpy.mean([curve[column][-1] for curve in counted(seeds)])))
+
+
+def test_of_a_long_sweep_so_many_epochs_are_shown_that_the_page_stays_small(swept, opened):
+    data, [(_, seeds), _] = parsed(swept, "long").data(), curves(swept, "long")
+    # Two combinations, two seeds, four curves of 7,000 epochs: 112,000 numbers.
+    assert data["epochs"] == [*range(1, 7000, 2), 7000]
+    at = numpy.array(data["epochs"]) - 1
+    assert same(data["curves"][0]["seeds"][1]["train_loss"], seeds[1][1]["train_loss"][at])
+    assert "One epoch in 2 is shown, and the last" in " ".join("".join(parsed(swept, "long").texts).split())
+    assert swept("long")[1].stat().st_size < 3 << 20
+    assert opened("long").problems == []
+
+
 def test_what_was_not_trained_stands_there_with_its_reason(swept):
     shown = table(parsed(swept, "plain"), "Not trained")
     expected = [row for row in rows(swept, "plain") if row["status"] == "failed" or
@@ -211,6 +291,8 @@ def test_texts_of_the_config_are_shown_as_they_are(swept, opened):
     assert not any(tag == "img" or tag == "b" and attributes for tag, attributes in page.tags)
     assert not any(key.startswith("on") for _, attributes in page.tags for key in attributes)
     assert "<b>hostile" in "".join(page.texts)
+    assert f"Training by epoch: data.path {HOSTILE}, conv.kernel 3" in \
+        [attributes.get("aria-label") for tag, attributes in page.tags if tag == "canvas"]
     shown = opened("hostile")
     assert shown.problems == []
     assert shown.evaluate("document.images.length") == 0
@@ -230,7 +312,7 @@ def test_a_small_sweep_is_a_small_page(swept):
 
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [360, 1280])
-@pytest.mark.parametrize("name", list(SWEEPS))
+@pytest.mark.parametrize("name", [name for name in SWEEPS if name != "long"])
 def test_it_opens_without_a_word_and_fits_the_screen(opened, name, width, dark):
     page = opened(name, width=width, dark=dark)
     assert page.problems == []
@@ -241,9 +323,9 @@ def test_it_opens_without_a_word_and_fits_the_screen(opened, name, width, dark):
     assert max(levels) < 64 if dark else min(levels) > 192
 
 
-# Pixels of the chart that are blue, as the front is, and orange, as the others are.
-INK = """(() => {
-    const canvas = document.querySelector('canvas');
+# Pixels of a chart that are blue, as the front and training are, and orange, as the others and
+# validation are.
+INK = """((canvas) => {
     const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
     const count = [0, 0];
     for (let i = 0; i < pixels.length; i += 4) {
@@ -251,14 +333,121 @@ INK = """(() => {
         count[1] += pixels[i] > pixels[i + 2] + 60 && pixels[i + 3] > 128;
     }
     return count;
-})()"""
+})"""
+FRONT = "(document.querySelector('canvas'))"
 
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_the_chart_has_a_point_for_every_combination(opened, dark):
-    front, others = opened("large", dark=dark).evaluate(INK)
+    front, others = opened("large", dark=dark).evaluate(INK + FRONT)
     # A point is a disc of radius 4: some 50 pixels, more where few lie on each other.
     assert front > 40 and others > 200, (front, others)
+
+
+def open_tall(opened, name, **options):
+    """A window that all charts are in sight of, once they are drawn."""
+    page = opened(name, **options)
+    page.call("Emulation.setDeviceMetricsOverride", width=options.get("width", 1280), height=9000,
+              deviceScaleFactor=1, mobile=False)
+    page.evaluate("""new Promise((done) => {
+        const look = () => Array.from(document.querySelectorAll('.multiples canvas'))
+            .every((canvas) => Chart.getChart(canvas)) ? done(true) : setTimeout(look, 20);
+        look();
+    })""")
+    return page
+
+
+SMALL = "Array.from(document.querySelectorAll('.multiples canvas'), "
+
+
+@pytest.mark.parametrize("width, dark", [(1280, False), (1280, True), (360, False)])
+def test_every_combination_has_its_curves_drawn(swept, opened, width, dark):
+    page = open_tall(opened, "curves", width=width, dark=dark)
+    inks = page.evaluate(SMALL + INK + ")")
+    expected = curves(swept, "curves")
+    assert len(inks) == len(expected)
+    for (_, seeds), (training, validation) in zip(expected, inks):
+        # A line of five epochs is some 100 pixels long; one that ended after one is a dot of 12.
+        ended = len(seeds[0][1]["train_loss"]) == 1
+        assert training + validation > (8 if ended else 60), (training, validation)
+    assert sum(validation for _, validation in inks) > 100 * len(inks) / 2
+    assert page.evaluate("document.querySelectorAll('.multiples figure').length") == 16
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.problems == []
+
+
+def test_charts_have_axes_in_common(opened):
+    page = open_tall(opened, "curves")
+    ranges = page.evaluate(SMALL + "(canvas) => { const { x, y } = Chart.getChart(canvas).scales;"
+                           "return [x.min, x.max, y.min, y.max].join(); })")
+    assert len(ranges) > 2 and len(set(ranges)) == 1
+
+
+def test_charts_out_of_sight_are_not_drawn(opened):
+    page = opened("large")
+    drawn = page.evaluate(SMALL + "(canvas) => Chart.getChart(canvas) !== undefined)")
+    assert len(drawn) == 100 and drawn.count(True) < 30
+
+
+def values(page, index):
+    return page.evaluate(f"document.querySelector('[data-index=\"{index}\"] .values').innerText")\
+        .split()
+
+
+def test_a_slider_tells_the_values_of_an_epoch_in_all_charts(swept, opened):
+    page = opened("curves")
+    page.evaluate("document.querySelector('input[type=range]').focus()")
+    for epoch in [5, 4]:
+        for index, seeds in curves(swept, "curves"):
+            shortest = min(len(curve["train_loss"]) for curve in counted(seeds))
+            at = min(epoch, shortest) - 1
+            train, validation = (numpy.mean([curve[column][at] for curve in counted(seeds)])
+                                 for column in ["train_accuracy", "val_accuracy"])
+            ended = ["at", str(shortest)] if shortest < epoch else []
+            names = values(page, index)
+            shown = [float(names.pop(i).rstrip("%")) for i in (1, 2)]
+            assert names == ["train", "val.", *ended]
+            # Two digits; a half may be rounded either way.
+            assert numpy.allclose(shown, [100 * train, 100 * validation], atol=0.005001, rtol=0)
+        page.press("ArrowLeft", 37)
+
+
+def test_pointing_at_a_chart_moves_the_epoch_of_all(opened):
+    page = open_tall(opened, "curves")
+    x, y = page.evaluate(
+        "(() => { const chart = Chart.getChart(document.querySelectorAll('.multiples canvas')[0]);"
+        "const box = chart.canvas.getBoundingClientRect();"
+        "return [box.x + chart.scales.x.getPixelForValue(2.2), box.y + box.height / 2]; })()")
+    page.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+    page.evaluate("new Promise((done) => setTimeout(done, 200))")
+    assert page.evaluate("document.querySelector('output').value") == "2"
+    assert page.evaluate("document.querySelector('input[type=range]').value") == "1"
+
+
+def test_loss_can_be_shown_instead(swept, opened):
+    page = open_tall(opened, "curves")
+    page.evaluate("(() => { const select = document.querySelector('select');"
+                  "select.value = 'loss'; select.dispatchEvent(new Event('change')); })()")
+    index, seeds = curves(swept, "curves")[0]
+    shown = values(page, index)
+    for text, column in zip(shown[1::2], ["train_loss", "val_loss"]):
+        mean = numpy.mean([curve[column][-1] for curve in counted(seeds)])
+        assert math.isclose(float(text), mean, rel_tol=1e-3)
+    assert max(page.evaluate(SMALL + INK + ")")[0]) > 60
+
+
+def test_a_file_without_curves_has_a_page_without_charts_of_them(swept, browser, tmp_path):
+    old = tmp_path / "old.h5"
+    old.write_bytes(swept("plain")[0].read_bytes())
+    with h5py.File(old, "r+") as file:
+        del file["curves"]
+    subprocess.run([os.environ["COLONNADE"], "report", "old.h5"], check=True, cwd=tmp_path,
+                   stdout=subprocess.DEVNULL)
+    page = chromium.Page(browser, tmp_path / "old.html")
+    assert "The file holds no curves" in page.evaluate("document.body.innerText")
+    assert page.evaluate("document.querySelectorAll('canvas').length") == 1
+    assert page.evaluate(INK + FRONT)[0] > 40 and page.problems == []
+    page.close()
 
 
 def test_charts_follow_a_change_of_the_colour_scheme(opened):
@@ -266,7 +455,7 @@ def test_charts_follow_a_change_of_the_colour_scheme(opened):
     page.call("Emulation.setEmulatedMedia",
               features=[{"name": "prefers-color-scheme", "value": "dark"}])
     page.evaluate("new Promise((done) => setTimeout(done, 200))")
-    assert page.evaluate(INK)[0] > 40 and page.problems == []
+    assert page.evaluate(INK + FRONT)[0] > 40 and page.problems == []
 
 
 def test_pointing_at_a_point_shows_its_settings(opened):
@@ -289,7 +478,8 @@ def test_pointing_at_a_point_shows_its_settings(opened):
 def test_two_hundred_rows_open_in_under_two_seconds(opened):
     page = opened("large")
     assert page.evaluate("document.querySelectorAll('.rows tbody tr').length") == 200
-    assert page.processor_seconds() < 2
+    assert page.evaluate("document.querySelectorAll('.multiples canvas').length") == 100
+    assert chromium.opening_seconds(lambda: opened("large"), limit=2) < 2
 
 
 def test_headings_sort_by_keyboard(opened):
@@ -307,7 +497,7 @@ def test_headings_sort_by_keyboard(opened):
     assert before not in (sorted(before), sorted(before, reverse=True))
 
 
-def test_without_scripts_the_numbers_stand(opened):
+def test_without_scripts_the_numbers_stand(swept, opened):
     page = opened("plain", script=False)
     page.call("Emulation.setScriptExecutionDisabled", value=False)  # for the questions alone
     assert "chart needs JavaScript" in page.evaluate("document.body.innerText")
@@ -315,3 +505,5 @@ def test_without_scripts_the_numbers_stand(opened):
     assert page.evaluate("document.querySelector('.charts').offsetHeight") == 0
     assert page.evaluate("document.querySelectorAll('.combinations tbody tr').length") == 16
     assert page.evaluate("document.querySelectorAll('.map td[data-value]').length") > 12
+    assert page.evaluate("document.querySelectorAll('.ends tbody tr').length") == \
+        len(curves(swept, "plain")) > 0
