@@ -252,6 +252,24 @@ def test_curves_are_the_files_and_their_means_over_seeds(swept, name):
     assert statuses == ({"complete", "failed"} if name == "curves" else {"complete"})
 
 
+def test_a_seed_that_failed_is_no_part_of_the_mean_of_complete_ones(swept, tmp_path):
+    mixed = tmp_path / "mixed.h5"
+    mixed.write_bytes(swept("curves")[0].read_bytes())
+    with h5py.File(mixed, "r+") as file:
+        status = file["combinations/status"][()]
+        status[1] = "failed"
+        file["combinations/status"][...] = status
+        for column in CURVES:
+            file[f"curves/{column}"][1, 2:] = math.nan
+        expected = {column: file[f"curves/{column}"][0] for column in CURVES}
+    subprocess.run([os.environ["COLONNADE"], "report", "mixed.h5"], check=True, cwd=tmp_path,
+                   stdout=subprocess.DEVNULL)
+    shown = Parsed((tmp_path / "mixed.html").read_text(encoding="utf-8")).data()["curves"][0]
+    assert all(same(shown["mean"][column], expected[column]) for column in CURVES)
+    assert [seed["complete"] for seed in shown["seeds"]] == [True, False]
+    assert [len(seed["val_loss"]) for seed in shown["seeds"]] == [5, 2]
+
+
 @pytest.mark.parametrize("name", ["curves", "plain"])
 def test_the_last_epochs_stand_in_a_table(swept, name):
     shown, expected = table(parsed(swept, name), "Last epochs"), curves(swept, name)
