@@ -201,7 +201,9 @@ static enum colonnade_status open_config(struct colonnade_experiment *experiment
     struct settings settings;
     struct weights_taken taken = {0};
     TRY(settings_read(&settings, config, error));
-    TRY(dataset_open(&experiment->data, config, settings.seed, true, error));
+    const struct data_request request = {.seed = settings.seed,
+                                         .threads = thread_count(settings.threads)};
+    TRY(dataset_open(&experiment->data, config, &request, error));
     const struct data_facts facts = experiment_facts(experiment->data);
     status = run_create(&experiment->run.run, config, &facts, error);
     config = NULL;
@@ -317,10 +319,12 @@ enum colonnade_status colonnade_experiment_train(struct colonnade_experiment *ex
     enum colonnade_status status = COLONNADE_OK;
     static const struct colonnade_training plain = {0};
     struct view view = {.training = training ? training : &plain};
+    const int asked = view.training->threads;
     struct weights_taken taken = {0};
     const struct sink file = {.checkpoint = save};
     const struct sink progress = {.context = &view, .epoch = report_epoch};
     const struct sink *sinks[] = {&file, &progress};
+    experiment->data->threads = thread_count(asked ? asked : experiment->run.run->settings.threads);
     if (view.training->resume)
         TRY(resume(experiment, error));
     if (experiment->weights_due)
@@ -329,9 +333,8 @@ enum colonnade_status colonnade_experiment_train(struct colonnade_experiment *ex
     TRY(experiment_know_data(experiment->run.run, experiment->data,
                              colonnade_experiment_output(experiment), error));
     struct run *run = experiment->run.run;
-    int threads = view.training->threads ? view.training->threads : run->settings.threads;
-    TRY(train(run, experiment->data, thread_count(threads), sinks, view.training->progress ? 2 : 1,
-              &view.stop, error));
+    TRY(train(run, experiment->data, experiment->data->threads, sinks,
+              view.training->progress ? 2 : 1, &view.stop, error));
 out:
     weights_taken_finish(&taken);
     return status;

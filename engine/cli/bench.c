@@ -64,13 +64,14 @@ static enum colonnade_status open_data(struct bench *bench, struct colonnade_err
     enum colonnade_status status = COLONNADE_OK;
     const int batch = bench->settings.batch;
     TRY(stretch_data(bench, error));
-    TRY(experiment_data(&bench->data, bench->config, bench->settings.seed, true, error));
+    const struct data_request request = {.seed = bench->settings.seed, .threads = bench->threads};
+    TRY(experiment_data(&bench->data, bench->config, &request, error));
     TRY(sampler_create(&bench->sampler, bench->data, PART_TRAINING, batch, error));
     bench->batches = sampler_samples(bench->sampler) / (size_t)batch;
     if (bench->batches == 0)
         RAISE(COLONNADE_USAGE, "%s: a mini-batch of %d, but the training part has %zu images",
               bench->config->path, batch, sampler_samples(bench->sampler));
-    sampler_begin(bench->sampler, 1);
+    sampler_begin(bench->sampler, 1, 0);
 out:
     return status;
 }
@@ -83,9 +84,9 @@ static enum colonnade_status bench_open(struct bench *bench, const struct option
     TRY(experiment_config(&bench->config, options->operands[0], options, error));
     TRY(settings_read(&bench->settings, bench->config, error));
     TRY(experiment_graph(&bench->graph, bench->config, error));
-    TRY(open_data(bench, error));
     const struct settings *settings = &bench->settings;
     bench->threads = experiment_threads(options, settings);
+    TRY(open_data(bench, error));
     TRY(model_create(&bench->model, bench->graph, settings->seed, error));
     TRY(plan_create(&bench->plan, bench->graph, bench->training ? PLAN_TRAINING : PLAN_INFERENCE,
                     settings->batch, bench->threads, NULL, error));

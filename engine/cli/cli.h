@@ -59,8 +59,9 @@ enum colonnade_status experiment_graph(struct graph **graph, struct config *conf
                                        struct colonnade_error *error);
 
 /* dataset_open(); what it passed over is listed on standard error. */
-enum colonnade_status experiment_data(struct dataset **data, struct config *config, uint64_t seed,
-                                      bool want_train, struct colonnade_error *error);
+enum colonnade_status experiment_data(struct dataset **data, struct config *config,
+                                      const struct data_request *request,
+                                      struct colonnade_error *error);
 
 /* The threads to run on: --threads, else those of the config, else all cores. */
 int experiment_threads(const struct options *options, const struct settings *settings);

@@ -131,12 +131,17 @@ enum colonnade_status verb_eval(const struct options *options, struct colonnade_
     struct evaluation evaluation = {0};
     TRY(run_load(&run, options->operands[0], error));
     TRY(configure_data(run, options, error));
-    TRY(experiment_data(&data, run->config, run->settings.seed, false, error));
+    const int threads = experiment_threads(options, &run->settings);
+    const struct data_request request = {.seed = run->settings.seed,
+                                         .threads = threads,
+                                         .test_alone = true,
+                                         .class_names = run->data.class_names,
+                                         .classes = run->data.classes};
+    TRY(experiment_data(&data, run->config, &request, error));
     TRY(experiment_check_data(run, data, error));
     if (data->test.count == 0)
         RAISE(COLONNADE_FAILURE, "the data have no test split to score");
-    TRY(evaluate(run, data, PART_TEST, experiment_threads(options, &run->settings), &evaluation,
-                 error));
+    TRY(evaluate(run, data, PART_TEST, threads, &evaluation, error));
     TRY(options->json ? print_as_json(run, &evaluation, error)
                       : print_for_people(run, &evaluation, error));
 out:

@@ -81,10 +81,11 @@ out:
     return status;
 }
 
-enum colonnade_status experiment_data(struct dataset **data, struct config *config, uint64_t seed,
-                                      bool want_train, struct colonnade_error *error)
+enum colonnade_status experiment_data(struct dataset **data, struct config *config,
+                                      const struct data_request *request,
+                                      struct colonnade_error *error)
 {
-    enum colonnade_status status = dataset_open(data, config, seed, want_train, error);
+    enum colonnade_status status = dataset_open(data, config, request, error);
     if (status != COLONNADE_OK)
         return status;
     for (size_t i = 0; i < (*data)->skipped_count; i++)

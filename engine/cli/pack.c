@@ -38,7 +38,9 @@ enum colonnade_status verb_pack(const struct options *options, struct colonnade_
     TRY(experiment_config(&config, options->operands[0], &without, error));
     TRY(settings_read(&settings, config, error));
     TRY(experiment_graph(&graph, config, error));
-    TRY(experiment_data(&data, config, settings.seed, true, error));
+    const struct data_request request = {.seed = settings.seed,
+                                         .threads = experiment_threads(options, &settings)};
+    TRY(experiment_data(&data, config, &request, error));
     TRY(data_pack(data, options->out, error));
     TRY(print_packed(data, options->out, options->json, error));
 out:

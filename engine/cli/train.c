@@ -116,12 +116,14 @@ static enum colonnade_status open_run(struct run **run, struct dataset **data, s
 {
     enum colonnade_status status = COLONNADE_OK;
     struct weights_taken taken = {0};
+    const struct data_request request = {.seed = job->settings.seed,
+                                         .threads = experiment_threads(options, &job->settings)};
     if (goes_on(job, options)) {
         TRY(resume_load(run, job->settings.output, job->config, error));
-        TRY(experiment_data(data, (*run)->config, (*run)->settings.seed, true, error));
+        TRY(experiment_data(data, (*run)->config, &request, error));
         TRY(experiment_check_data(*run, *data, error));
     } else {
-        TRY(experiment_data(data, job->config, job->settings.seed, true, error));
+        TRY(experiment_data(data, job->config, &request, error));
         struct config *config = job->config;
         job->config = NULL; /* experiment_begin takes it over, also on error */
         TRY(experiment_begin(run, config, *data, &taken, error));

@@ -26,7 +26,7 @@ static enum colonnade_status sum_images(const struct dataset *data, size_t image
     const size_t bytes = dataset_image_bytes(data);
     enum colonnade_status status = COLONNADE_OK;
     size_t failed = SIZE_MAX; /* the first image that could not be read */
-#pragma omp parallel
+#pragma omp parallel num_threads(data->threads)
     {
         struct colonnade_error reason = {0};
         uint8_t *buffer = NULL;

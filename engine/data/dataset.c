@@ -1,10 +1,11 @@
 /* What happens to a dataset whatever its source: the keys of [data], the validation split, mean
  * and deviation. Knows no file format and no network.
  */
-#include "engine/data/dataset.h"
+#include "engine/data/source.h"
 
 #include "engine/base/memory.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -203,7 +204,7 @@ static enum colonnade_status measure(const struct dataset *data, struct moments 
     const size_t c = (size_t)data->c, pixels = (size_t)data->h * (size_t)data->w;
     enum colonnade_status status = COLONNADE_OK;
     size_t failed = SIZE_MAX; /* the first image that could not be read */
-#pragma omp parallel
+#pragma omp parallel num_threads(data->threads)
     {
         struct colonnade_error reason = {0};
         struct moments *sums = NULL;
@@ -359,18 +360,39 @@ out:
     return status;
 }
 
+static enum colonnade_status take_classes(struct dataset *data, const struct data_request *request,
+                                          struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    data->classes_given = true;
+    TRY(memory_allocate(&data->class_names, (size_t)request->classes, sizeof *data->class_names,
+                        "class names", error));
+    data->classes = request->classes;
+    for (int i = 0; i < data->classes; i++)
+        TRY(memory_copy_text(&data->class_names[i], request->class_names[i], error));
+out:
+    return status;
+}
+
 static enum colonnade_status open_source(struct dataset **data,
-                                         const struct data_settings *settings, uint64_t seed,
+                                         const struct data_settings *settings,
+                                         const struct data_request *request,
                                          enum data_wanted wanted, bool inspect,
                                          struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     const struct source_type *type = source_types[settings->source];
+    const int sharers = request->sharers ? request->sharers : 1;
+    assert(request->threads >= 1);
     TRY(memory_allocate(data, 1, sizeof **data, "a dataset", error));
     (*data)->source = type->name;
     (*data)->shuffle = settings->shuffle;
-    (*data)->seed = seed;
+    (*data)->seed = request->seed;
+    (*data)->threads = request->threads;
+    (*data)->memory = source_memory(settings) / (size_t)sharers;
     (*data)->inspected = inspect;
+    if (type->files && request->class_names)
+        TRY(take_classes(*data, request, error));
     TRY(type->open(*data, settings, wanted, error));
     if (!(*data)->class_names)
         TRY(number_classes(*data, error));
@@ -395,8 +417,9 @@ static size_t count_bytes(const struct dataset *data)
            indices * sizeof *data->training;
 }
 
-enum colonnade_status dataset_open(struct dataset **result, struct config *config, uint64_t seed,
-                                   bool want_train, struct colonnade_error *error)
+enum colonnade_status dataset_open(struct dataset **result, struct config *config,
+                                   const struct data_request *request,
+                                   struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     struct data_settings settings = {0};
@@ -404,9 +427,9 @@ enum colonnade_status dataset_open(struct dataset **result, struct config *confi
     struct dataset *data = NULL;
 
     TRY(read_settings(config, &section, &settings, error));
-    if (settings.mean.count == 0 || settings.std.count == 0)
-        want_train = true;
-    TRY(open_source(&data, &settings, seed, want_train ? DATA_TRAIN : DATA_TEST, false, error));
+    const bool want_train =
+        !request->test_alone || settings.mean.count == 0 || settings.std.count == 0;
+    TRY(open_source(&data, &settings, request, want_train ? DATA_TRAIN : DATA_TEST, false, error));
     TRY(shift_test(data, config, section, settings.shift_test, error));
     if (want_train)
         TRY(split_validation(data, config, section, settings.validation, error));
@@ -439,9 +462,10 @@ enum colonnade_status dataset_reseed(struct dataset **data, struct config *confi
         return COLONNADE_OK;
     TRY(read_settings(config, &section, &settings, error));
     if (source_types[settings.source]->seeded) {
+        const struct data_request request = {.seed = seed, .threads = (*data)->threads};
         dataset_destroy(*data);
         *data = NULL;
-        TRY(dataset_open(data, config, seed, true, error));
+        TRY(dataset_open(data, config, &request, error));
         goto out;
     }
     forget_parts(*data);
@@ -468,8 +492,9 @@ static enum colonnade_status open_alone(struct dataset **result, struct config *
     struct data_settings settings = {0};
     struct section *section;
     struct dataset *data = NULL;
+    const struct data_request request = {.seed = seed, .threads = 1};
     TRY(read_settings(config, &section, &settings, error));
-    TRY(open_source(&data, &settings, seed, wanted, inspect, error));
+    TRY(open_source(&data, &settings, &request, wanted, inspect, error));
     *result = data;
 out:
     if (status != COLONNADE_OK)
@@ -487,6 +512,24 @@ enum colonnade_status dataset_inspect(struct dataset **data, struct config *conf
                                       struct colonnade_error *error)
 {
     return open_alone(data, config, seed, DATA_TRAIN, true, error);
+}
+
+enum colonnade_status dataset_streams(bool *streams, struct config *config,
+                                      struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct data_settings settings = {0};
+    struct section *section;
+    struct dataset *data = NULL;
+    TRY(read_settings(config, &section, &settings, error));
+    *streams = false;
+    if (!source_types[settings.source]->files)
+        goto out;
+    TRY(dataset_inspect(&data, config, 0, error));
+    *streams = data->streams;
+out:
+    dataset_destroy(data);
+    return status;
 }
 
 size_t dataset_image_bytes(const struct dataset *data)

@@ -55,7 +55,11 @@ struct dataset {
     uint32_t *training, *validation; /* indices into train, ascending */
     size_t training_count, validation_count;
     bool shuffle;
-    bool inspected; /* by dataset_inspect() */
+    bool inspected;     /* by dataset_inspect() */
+    bool classes_given; /* by the request, and not by the source */
+    bool streams;       /* for some images there is no room: they are read while they are used */
+    int threads;        /* that images are read on */
+    size_t memory;      /* bytes of images that are kept, at most, where they are read from files */
     uint64_t seed;
     enum image_fit fit; /* of images that are read from files */
     char **skipped;     /* [skipped_count] what was wrong with what was passed over, file by file */
@@ -79,8 +83,10 @@ struct source_type {
      * for another source they are an error; for this one, missing without a fallback, too. */
     const char *const *keys;
     bool seeded; /* its images come from the seed */
+    bool files;  /* its images are files, in folders that have the names of their classes */
     /* Fills c, h, w, classes, class_names (or leaves it NULL), and the splits that are wanted, of
-     * which at most limit_train and limit_test images are kept. `data` has source and seed.
+     * which at most limit_train and limit_test images are kept. `data` has source, seed, threads,
+     * memory, and, of `files`, the classes where they are given.
      * Settings are as [data] says, checked; a bad file's diagnostic names the file. */
     enum colonnade_status (*open)(struct dataset *data, const struct data_settings *settings,
                                   enum data_wanted wanted, struct colonnade_error *error);
@@ -89,10 +95,23 @@ struct source_type {
 extern const struct source_type *const source_types[];
 extern const char *const source_names[]; /* NULL-terminated, same order */
 
-/* Reads [data] of the config and everything it names. `want_train` false leaves the training
- * split unread where mean and std are given (eval and verify need just the test split). */
-enum colonnade_status dataset_open(struct dataset **data, struct config *config, uint64_t seed,
-                                   bool want_train, struct colonnade_error *error);
+/* What the opener of a dataset wants of it. */
+struct data_request {
+    uint64_t seed;
+    int threads; /* to read images on, now and while they are used; at least 1 */
+    int sharers; /* processes that have such a dataset each, and [data] memory together; 0: 1 */
+    /* The training split is left unread where mean and std are given: to score a test split. */
+    bool test_alone;
+    /* Of the run that is to be scored: where images have their classes' names, their labels are the
+     * indices of these, and any other name is an error. NULL: the classes of the training split. */
+    char *const *class_names; /* [classes] */
+    int classes;
+};
+
+/* Reads [data] of the config and everything it names. */
+enum colonnade_status dataset_open(struct dataset **data, struct config *config,
+                                   const struct data_request *request,
+                                   struct colonnade_error *error);
 void dataset_destroy(struct dataset *data);
 
 /* The same data under another seed: the validation part is chosen anew, and what is measured of the
@@ -111,6 +130,11 @@ enum colonnade_status dataset_describe(struct dataset **data, struct config *con
  * where they do not fit, as the nearest that does; files of images are listed and not read. No
  * parts, no mean and deviation. */
 enum colonnade_status dataset_inspect(struct dataset **data, struct config *config, uint64_t seed,
+                                      struct colonnade_error *error);
+
+/* Whether dataset_open() will leave images in their files for want of [data] memory. Lists files,
+ * and reads no image. */
+enum colonnade_status dataset_streams(bool *streams, struct config *config,
                                       struct colonnade_error *error);
 
 /* Points `*image` to the pixels [h, w, c] of sample `index`: in the dataset, or, where it is read
@@ -152,10 +176,11 @@ size_t sampler_bytes(const struct sampler *sampler);
 double sampler_wait_seconds(const struct sampler *sampler);
 
 /* Sets the order of an epoch (counted from 1): for the training part with shuffle a permutation
- * keyed by (seed, RANDOM_SHUFFLE, epoch), else as stored. Allocates nothing. */
-void sampler_begin(struct sampler *sampler, uint32_t epoch);
-/* The batch at `index`, valid until the next call. Where images are read from files those after
- * it are read ahead; a file that cannot be read is an error with the batch that it is in. */
+ * keyed by (seed, RANDOM_SHUFFLE, epoch), else as stored. Where images are read from files, those
+ * of the batch at `first` and of some after it are read from now on. Allocates nothing. */
+void sampler_begin(struct sampler *sampler, uint32_t epoch, size_t first);
+/* The batch at `index`, valid until the next call of either. Where images are read from files those
+ * after it are read ahead; a file that cannot be read is an error with the batch that it is in. */
 enum colonnade_status sampler_batch(struct sampler *sampler, size_t index,
                                     const struct batch **batch, struct colonnade_error *error);
 

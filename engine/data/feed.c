@@ -2,8 +2,10 @@
  * and nothing of what is done with the pixels.
  *
  * Samples of an epoch are taken by the readers in order. One is taken when its batch has a place
- * in the ring: SLOTS batches from the one that the consumer asked for last. A batch is whole when
- * all of its samples are done, well or not; so what the consumer meets depends on no thread.
+ * in the ring, which begins with the batch that the consumer has: at least AHEAD more, and with
+ * small ones so many that every reader finds samples to go on with while others are slow. A batch
+ * is whole when all of its samples are done, well or not; so what the consumer meets depends on no
+ * thread.
  */
 #include "engine/data/feed.h"
 #include "engine/base/clock.h"
@@ -11,11 +13,13 @@
 #include "engine/base/memory.h"
 
 #include <assert.h>
-#include <omp.h>
 #include <pthread.h>
 #include <stdlib.h>
 
-enum { SLOTS = 3 /* in use, and two ahead */ };
+enum {
+    AHEAD = 2,       /* batches, at the least */
+    READER_AHEAD = 4 /* samples for each reader, at the least */
+};
 
 struct slot {
     uint8_t *pixels; /* [size, h, w, c] */
@@ -35,23 +39,24 @@ struct feed {
     pthread_mutex_t lock;       /* of all below */
     pthread_cond_t room, whole; /* there is a sample to take; one more is done */
     const uint32_t *order;
-    size_t count;   /* samples of the epoch */
-    size_t next;    /* the next one to take */
-    size_t current; /* the batch asked for last; SIZE_MAX: none yet, nothing is to be read */
-    int busy;       /* readers that have one */
-    bool ended;
-    struct slot slots[SLOTS];
+    size_t count; /* samples of the epoch */
+    size_t next;  /* the next one to take */
+    size_t first; /* the batch that the ring begins with: asked for last, or to be asked for */
+    int busy;     /* readers that have one */
+    bool reading, ended;
+    struct slot *slots; /* [slot_count] */
+    size_t slot_count;
 };
 
 static struct slot *slot_of(struct feed *feed, size_t batch)
 {
-    return &feed->slots[batch % SLOTS];
+    return &feed->slots[batch % feed->slot_count];
 }
 
 static bool can_take(const struct feed *feed)
 {
-    return feed->current != SIZE_MAX && feed->next < feed->count &&
-           feed->next / feed->size < feed->current + SLOTS;
+    return feed->reading && feed->next < feed->count &&
+           feed->next / feed->size < feed->first + feed->slot_count;
 }
 
 static void finish_sample(struct slot *slot, size_t sample, enum colonnade_status status,
@@ -94,7 +99,7 @@ static void *read_ahead(void *context)
 static enum colonnade_status start_threads(struct feed *feed, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
-    const int wanted = omp_get_max_threads();
+    const int wanted = feed->data->threads;
     TRY(memory_allocate(&feed->threads, (size_t)wanted, sizeof *feed->threads, "readers", error));
     while (feed->thread_count < wanted) {
         pthread_t *thread = &feed->threads[feed->thread_count];
@@ -103,6 +108,21 @@ static enum colonnade_status start_threads(struct feed *feed, struct colonnade_e
                   wanted);
         feed->thread_count++;
     }
+out:
+    return status;
+}
+
+static enum colonnade_status create_ring(struct feed *feed, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const size_t samples = READER_AHEAD * (size_t)feed->data->threads;
+    const size_t ahead = (samples + feed->size - 1) / feed->size;
+    feed->slot_count = 1 + (ahead > AHEAD ? ahead : AHEAD);
+    TRY(memory_allocate(&feed->slots, feed->slot_count, sizeof *feed->slots, "mini-batches",
+                        error));
+    for (size_t i = 0; i < feed->slot_count; i++)
+        TRY(memory_allocate(&feed->slots[i].pixels, feed->size, feed->image_bytes,
+                            "mini-batches that are read ahead", error));
 out:
     return status;
 }
@@ -118,13 +138,10 @@ enum colonnade_status feed_create(struct feed **result, const struct dataset *da
     feed->split = split;
     feed->size = size;
     feed->image_bytes = dataset_image_bytes(data);
-    feed->current = SIZE_MAX;
     pthread_mutex_init(&feed->lock, NULL);
     pthread_cond_init(&feed->room, NULL);
     pthread_cond_init(&feed->whole, NULL);
-    for (int i = 0; i < SLOTS; i++)
-        TRY(memory_allocate(&feed->slots[i].pixels, size, feed->image_bytes,
-                            "mini-batches that are read ahead", error));
+    TRY(create_ring(feed, error));
     TRY(start_threads(feed, error));
     *result = feed;
     feed = NULL;
@@ -143,8 +160,9 @@ void feed_destroy(struct feed *feed)
     pthread_mutex_unlock(&feed->lock);
     for (int i = 0; i < feed->thread_count; i++)
         pthread_join(feed->threads[i], NULL);
-    for (int i = 0; i < SLOTS; i++)
+    for (size_t i = 0; feed->slots && i < feed->slot_count; i++)
         free(feed->slots[i].pixels);
+    free(feed->slots);
     pthread_cond_destroy(&feed->whole);
     pthread_cond_destroy(&feed->room);
     pthread_mutex_destroy(&feed->lock);
@@ -154,7 +172,8 @@ void feed_destroy(struct feed *feed)
 
 size_t feed_bytes(const struct feed *feed)
 {
-    return sizeof *feed + SLOTS * feed->size * feed->image_bytes +
+    return sizeof *feed +
+           feed->slot_count * (sizeof *feed->slots + feed->size * feed->image_bytes) +
            (size_t)feed->thread_count * sizeof *feed->threads;
 }
 
@@ -172,33 +191,49 @@ static void clear_slot(struct slot *slot)
 /* Lets the readers finish what they have, and then nothing is under way. */
 static void drain(struct feed *feed)
 {
-    feed->current = SIZE_MAX;
+    feed->reading = false;
     while (feed->busy > 0)
         pthread_cond_wait(&feed->whole, &feed->lock);
 }
 
-void feed_begin(struct feed *feed, const uint32_t *order, size_t count)
+/* Of a drained feed the ring begins with the batch at `index`, all of it to be read. */
+static void read_from(struct feed *feed, size_t index)
+{
+    feed->first = index;
+    feed->next = index * feed->size;
+    for (size_t i = 0; i < feed->slot_count; i++)
+        clear_slot(&feed->slots[i]);
+    feed->reading = true;
+    pthread_cond_broadcast(&feed->room);
+}
+
+void feed_stop(struct feed *feed)
 {
     pthread_mutex_lock(&feed->lock);
     drain(feed);
-    feed->order = order;
-    feed->count = count;
     pthread_mutex_unlock(&feed->lock);
 }
 
-/* The batch before `index` is done with: its place is for the one that comes SLOTS later. */
+void feed_begin(struct feed *feed, const uint32_t *order, size_t count, size_t first)
+{
+    pthread_mutex_lock(&feed->lock);
+    feed->order = order;
+    feed->count = count;
+    read_from(feed, first);
+    pthread_mutex_unlock(&feed->lock);
+}
+
+/* The batch before `index` is done with: its place is for the one that comes next. */
 static void ask_for(struct feed *feed, size_t index)
 {
-    if (feed->current == SIZE_MAX || index != feed->current + 1) {
-        drain(feed);
-        feed->next = index * feed->size;
-        for (int i = 0; i < SLOTS; i++)
-            clear_slot(&feed->slots[i]);
+    if (index == feed->first + 1) {
+        clear_slot(slot_of(feed, feed->first));
+        feed->first = index;
+        pthread_cond_broadcast(&feed->room);
     } else {
-        clear_slot(slot_of(feed, feed->current));
+        drain(feed);
+        read_from(feed, index);
     }
-    feed->current = index;
-    pthread_cond_broadcast(&feed->room);
 }
 
 enum colonnade_status feed_batch(struct feed *feed, size_t index, const uint8_t **pixels,
@@ -210,7 +245,7 @@ enum colonnade_status feed_batch(struct feed *feed, size_t index, const uint8_t 
     assert(index * feed->size < feed->count);
     const size_t left = feed->count - index * feed->size;
     const size_t n = left < feed->size ? left : feed->size;
-    if (index != feed->current)
+    if (index != feed->first)
         ask_for(feed, index);
     struct slot *slot = slot_of(feed, index);
     while (slot->done < n)

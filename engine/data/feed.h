@@ -8,7 +8,8 @@
 
 struct feed;
 
-/* For mini-batches of `size` images of the split, which has to outlive the feed. */
+/* For mini-batches of `size` images of the split, which has to outlive the feed; read by as many
+ * threads as the dataset's. */
 enum colonnade_status feed_create(struct feed **feed, const struct dataset *data,
                                   const struct split *split, size_t size,
                                   struct colonnade_error *error);
@@ -16,8 +17,12 @@ void feed_destroy(struct feed *feed); /* NULL is fine */
 size_t feed_bytes(const struct feed *feed);
 double feed_wait_seconds(const struct feed *feed);
 
-/* The samples of an epoch, in order; they stay the caller's. What was read ahead is dropped. */
-void feed_begin(struct feed *feed, const uint32_t *order, size_t count);
+/* Drops what was read ahead. Nobody reads the order of samples from here on. */
+void feed_stop(struct feed *feed);
+
+/* The samples of an epoch, in order, which stays the caller's. Reading begins with the batch at
+ * `first`. Only on a feed that was stopped, or is new. */
+void feed_begin(struct feed *feed, const uint32_t *order, size_t count, size_t first);
 
 /* Waits for the batch at `index`: pixels [n, h, w, c], valid until the next call. Batches in turn
  * are read ahead; any other begins anew there. */

@@ -1,9 +1,10 @@
 /* Source folder: train/CLASS/ and test/CLASS/, folders of image files, and of folders of them.
  *
- * Classes are the folders' names, in order, byte by byte. Samples go around the classes: the first
- * file of each, the second of each, and so on; so the first N of them are of all classes. What is
- * hidden is passed over; every other file has to be an image. The files are decoded side by side,
- * each to its own place.
+ * Classes are the names of the folders in train/, in order, byte by byte, unless they are given:
+ * then train/ need not be there, and a class need not have images. Samples go around the classes:
+ * the first file of each, the second of each, and so on; so the first N of them are of all classes.
+ * What is hidden is passed over; every other file has to be an image. The files are decoded side by
+ * side, each to its own place.
  */
 #include "engine/data/source.h"
 
@@ -188,11 +189,13 @@ static enum colonnade_status list_classes(struct dataset *data,
     for (size_t i = 0; i < folders.count; i++) {
         const char *name = last_part(folders.items[i]);
         const int label = find_class(data, name);
+        if (label < 0 && data->classes_given)
+            RAISE(COLONNADE_FAILURE, "%s: the run has no class '%s'", folders.items[i], name);
         if (label < 0)
             RAISE(COLONNADE_FAILURE, "%s: there is no class '%s' in %s/train", folders.items[i],
                   name, settings->path);
         TRY(find_files(folders.items[i], 0, &lists[label], error));
-        if (lists[label].count == 0)
+        if (lists[label].count == 0 && !data->classes_given)
             RAISE(COLONNADE_FAILURE, "%s: holds no images", folders.items[i]);
     }
 out:
@@ -211,6 +214,8 @@ static enum colonnade_status take_files(const struct dataset *data, struct split
     for (int i = 0; i < data->classes; i++)
         total += lists[i].count;
     const size_t count = limit > 0 && limit < total ? limit : total;
+    if (count == 0)
+        RAISE(COLONNADE_FAILURE, "%s: holds no images", path);
     if (count > UINT32_MAX) /* samples are numbered with 32 bits */
         RAISE(COLONNADE_FAILURE, "%s: %zu images; at most %u can be used", path, count, UINT32_MAX);
     TRY(memory_allocate(&split->files, count, sizeof *split->files, "file names", error));
@@ -270,7 +275,7 @@ static enum colonnade_status decode_split(const struct dataset *data, struct spl
     const size_t bytes = dataset_image_bytes(data);
     struct failure failure = {.index = SIZE_MAX};
     _Atomic size_t first_bad = SIZE_MAX; /* those after it need not be looked at */
-#pragma omp parallel
+#pragma omp parallel num_threads(data->threads)
     {
         struct colonnade_error reason = {0};
         uint8_t *scratch = NULL;
@@ -349,19 +354,26 @@ out:
     return status;
 }
 
-/* Decodes what fits into `*memory` bytes, which it takes from them; leaves the rest as files. */
+/* Whether the split fits into what is left of `*memory` bytes, from which it is taken then. */
+static bool take_memory(const struct dataset *data, const struct split *split, size_t *memory)
+{
+    const size_t bytes = size_multiply(split->count, dataset_image_bytes(data));
+    const bool fits = bytes <= *memory;
+    *memory -= fits ? bytes : 0;
+    return fits;
+}
+
+/* Decodes the split where it `fits`; leaves it as files else. */
 static enum colonnade_status load_split(struct dataset *data, struct split *split,
                                         const struct data_settings *settings, const char *path,
-                                        size_t *memory, struct colonnade_error *error)
+                                        bool fits, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     const bool skip = settings->on_bad_image == BAD_IMAGE_SKIP;
-    const size_t count = split->count, bytes = size_multiply(count, dataset_image_bytes(data));
+    const size_t count = split->count;
     char **reasons = NULL;
-    if (bytes <= *memory) {
+    if (fits)
         TRY(source_allocate(&split->images, count, dataset_image_bytes(data), path, error));
-        *memory -= bytes;
-    }
     if (skip)
         TRY(memory_allocate(&reasons, count, sizeof *reasons, "reasons", error));
     if (skip || split->images)
@@ -384,8 +396,10 @@ static enum colonnade_status read_split(struct dataset *data, struct split *spli
 {
     enum colonnade_status status = COLONNADE_OK;
     TRY(list_split(data, split, settings, path, limit, error));
+    const bool fits = take_memory(data, split, memory);
+    data->streams = data->streams || !fits;
     if (!data->inspected)
-        TRY(load_split(data, split, settings, path, memory, error));
+        TRY(load_split(data, split, settings, path, fits, error));
 out:
     return status;
 }
@@ -397,15 +411,17 @@ static enum colonnade_status open_folder(struct dataset *data, const struct data
     enum colonnade_status status = COLONNADE_OK;
     char train[PATH_MAX], test[PATH_MAX];
     struct list classes = {0}, files = {0};
-    size_t memory = source_memory(settings);
+    size_t memory = data->memory;
     data->c = channels[settings->channels];
     data->h = settings->size.h;
     data->w = settings->size.w;
     data->fit = (enum image_fit)settings->fit;
     TRY(join(train, settings->path, "train", error));
     TRY(join(test, settings->path, "test", error));
-    TRY(find_classes(train, &classes, &files, error));
-    TRY(name_classes(data, &classes, error));
+    if (!data->classes_given) {
+        TRY(find_classes(train, &classes, &files, error));
+        TRY(name_classes(data, &classes, error));
+    }
     if (wanted >= DATA_TRAIN)
         TRY(read_split(data, &data->train, settings, train, settings->limit_train, &memory, error));
     if (wanted >= DATA_TEST)
@@ -421,5 +437,6 @@ const struct source_type folder_source = {
     .help = "a folder of image files, train/CLASS/ and test/CLASS/",
     .keys =
         (const char *const[]){"path", "size", "channels", "fit", "on_bad_image", "memory", NULL},
+    .files = true,
     .open = open_folder,
 };

@@ -407,7 +407,9 @@ static enum colonnade_status convert_colours(struct decoding *decoding,
     }
     if (lib->vips_image_hasalpha(decoding->image)) {
         VipsArrayDouble *background = lib->vips_array_double_new(&white, 1);
-        failed = lib->vips_flatten(decoding->image, &next, "background", background, NULL);
+        /* It would go by what the image was: deeper ones have 8 bits by now. */
+        failed = lib->vips_flatten(decoding->image, &next, "background", background, "max_alpha",
+                                   white, NULL);
         lib->vips_area_unref((VipsArea *)background);
         TRY(take(decoding, failed, next, error));
     }

@@ -125,10 +125,10 @@ double sampler_wait_seconds(const struct sampler *sampler)
     return sampler->feed ? feed_wait_seconds(sampler->feed) : 0;
 }
 
-void sampler_begin(struct sampler *sampler, uint32_t epoch)
+void sampler_begin(struct sampler *sampler, uint32_t epoch, size_t first)
 {
     if (sampler->feed)
-        feed_begin(sampler->feed, sampler->order, 0); /* nobody reads the order from here on */
+        feed_stop(sampler->feed);
     for (size_t i = 0; i < sampler->count; i++)
         sampler->order[i] = sampler->stored ? sampler->stored[i] : (uint32_t)i;
     if (sampler->shuffle)
@@ -137,7 +137,7 @@ void sampler_begin(struct sampler *sampler, uint32_t epoch)
                                               .epoch = epoch},
                        sampler->order, sampler->count);
     if (sampler->feed)
-        feed_begin(sampler->feed, sampler->order, sampler->count);
+        feed_begin(sampler->feed, sampler->order, sampler->count, first);
     sampler->batch.epoch = epoch;
 }
 

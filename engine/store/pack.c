@@ -63,7 +63,7 @@ static enum colonnade_status gather(const struct dataset *data, const struct spl
     const size_t bytes = dataset_image_bytes(data);
     enum colonnade_status status = COLONNADE_OK;
     size_t failed = SIZE_MAX;
-#pragma omp parallel for schedule(dynamic, 1)
+#pragma omp parallel for num_threads(data->threads) schedule(dynamic, 1)
     for (size_t i = 0; i < count; i++) {
         struct colonnade_error reason = {0};
         const uint8_t *image;

@@ -130,7 +130,7 @@ enum colonnade_status evaluator_run(struct evaluator *evaluator, const struct mo
     struct sampler *sampler = NULL;
     TRY(evaluation_init(&made, run->graph->classes, error));
     TRY(sampler_create(&sampler, data, part, run->settings.batch, error));
-    sampler_begin(sampler, 1);
+    sampler_begin(sampler, 1, 0);
     for (size_t i = 0; i < sampler_batches(sampler); i++) {
         TRY(check_stop(stop, error));
         const struct batch *batch;

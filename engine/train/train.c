@@ -73,7 +73,6 @@ static enum colonnade_status keep_samples(struct trainer *trainer, struct colonn
     const struct batch *batch;
     if (run->progress.step > 0)
         goto out;
-    sampler_begin(trainer->sampler, 1);
     TRY(sampler_batch(trainer->sampler, 0, &batch, error));
     TRY(samples_take(&run->samples, run, batch, error));
 out:
@@ -95,6 +94,7 @@ static enum colonnade_status trainer_init(struct trainer *trainer, struct colonn
               "are not what it was trained on",
               run->progress.batch, trainer->batches);
     TRY(check_values(trainer, error));
+    sampler_begin(trainer->sampler, (uint32_t)run->progress.epoch + 1, run->progress.batch);
     TRY(keep_samples(trainer, error));
     TRY(memory_allocate(&trainer->gradients, run->graph->parameter_length,
                         sizeof *trainer->gradients, "gradients", error));
@@ -291,7 +291,6 @@ static enum colonnade_status run_steps(struct trainer *trainer, struct colonnade
     enum colonnade_status status = COLONNADE_OK;
     struct run *run = trainer->run;
     TRY(reserve_records(trainer, error));
-    sampler_begin(trainer->sampler, (uint32_t)run->progress.epoch + 1);
     while (run->progress.batch < trainer->batches && !at_step_limit(run)) {
         TRY(check_stop(trainer->stop, error));
         TRY(train_step(trainer, error));
@@ -350,6 +349,17 @@ static void keep_record(struct metrics *metrics, const struct epoch_record *reco
     metrics->epochs[metrics->epoch_count - 1] = *record;
 }
 
+/* Where another epoch follows the one whose steps are done, its first mini-batches are read from
+ * now on, while the weights are judged and saved. */
+static void begin_next_epoch(struct trainer *trainer)
+{
+    const struct run *run = trainer->run;
+    const struct progress *progress = &run->progress;
+    if (progress->batch == trainer->batches && progress->epoch + 1 < run->settings.epochs &&
+        !at_step_limit(run))
+        sampler_begin(trainer->sampler, (uint32_t)progress->epoch + 2, 0);
+}
+
 /* The epoch's record, and on to the next one if it ran to its end. */
 static enum colonnade_status finish_epoch(struct trainer *trainer, struct colonnade_error *error)
 {
@@ -398,6 +408,7 @@ static enum colonnade_status run_epochs(struct trainer *trainer, struct colonnad
     while (progress->epoch < run->settings.epochs && !at_early_stop(run) &&
            (!at_step_limit(run) || progress->batch > 0)) {
         TRY(run_steps(trainer, error));
+        begin_next_epoch(trainer);
         TRY(finish_epoch(trainer, error));
         if (at_step_limit(run))
             break;

@@ -1,8 +1,12 @@
 """source = folder: what is read, in which order, in memory and from files; and pack."""
 
+import json
 import os
 import pathlib
+import resource
+import shutil
 import signal
+import time
 
 import h5py
 import numpy as np
@@ -219,14 +223,82 @@ def test_a_class_without_a_readable_image_cannot_be_skipped(program, pictures):
         program, "train", "small.ini", "--set", "data.on_bad_image=skip")
 
 
-def test_a_folder_of_other_classes_is_not_scored(program, pictures):
+# --- scoring ---
+
+def test_a_run_scores_a_folder_by_the_names_of_its_own_classes(program, pictures):
+    program.run("train", "small.ini", "--quiet", "--out", "run.h5")
+    [before] = program.json("eval", "run.h5")
+    shutil.rmtree(pictures / "train")
+    assert program.json("eval", "run.h5") == [before]
+
+    # Classes that have no images, or no folder, keep their places.
+    (pictures / "test" / "Zebra").rename(program.folder / "away")
+    for path in (pictures / "test" / "b c").iterdir():
+        path.unlink()
+    [after] = program.json("eval", "run.h5")
+    assert [item["name"] for item in after["classes"]] == ["Zebra", "ant", "b c"]
+    assert [item["count"] for item in after["classes"]] == [0, 2, 0]
+    assert after["confusion"] == [[0, 0, 0], before["confusion"][1], [0, 0, 0]]
+
+    (pictures / "test" / "ant").rename(pictures / "test" / "bee")
+    assert "pictures/test/bee: the run has no class 'bee'" in error(program, "eval", "run.h5")
+    (pictures / "test" / "bee").rename(program.folder / "bee")
+    assert "pictures/test: holds no images" in error(program, "eval", "run.h5")
+
+
+def test_a_run_of_another_source_scores_a_folder_by_its_names(program):
+    """Numbers are names like others: in the order of bytes 10 comes before 2."""
+    program.config(text=CONFIG.replace("folder\npath = pictures\nsize = 12x16",
+                                       "synthetic\nshape = 3x12x16\nclasses = 11\ncount = 44"))
+    packed(program)
+    program.config("packed.ini", CONFIG.replace(
+        "folder\npath = pictures\nsize = 12x16", "hdf5\npath = packed.h5"))
+    program.run("train", "packed.ini", "--quiet", "--out", "run.h5")
+    for label, count in ((2, 3), (10, 1)):
+        for i in range(count):
+            save(program.folder / "pictures" / "test" / str(label) / f"{i}.png", picture(i))
+    [scores] = program.json("eval", "run.h5", "--set", "data.source=folder", "--set",
+                            "data.path=pictures", "--set", "data.size=12x16")
+    assert [item["count"] for item in scores["classes"]] == [0, 0, 3] + 7 * [0] + [1]
+
+
+def test_a_resumed_run_wants_its_classes_as_they_were(program, pictures):
     program.run("train", "small.ini", "--quiet", "--out", "run.h5")
     for split in ("train", "test"):
         (pictures / split / "ant").rename(pictures / split / "bee")
     assert "class 1 of the data is 'b c': the run was trained with 'ant' there" in error(
-        program, "eval", "run.h5")
-    (pictures / "train" / "bee").rename(pictures / "train" / "ant")
-    assert "there is no class 'bee' in pictures/train" in error(program, "eval", "run.h5")
+        program, "train", "small.ini", "--out", "run.h5", "--resume", "--set", "train.epochs=3")
+
+
+# --- threads ---
+
+def most_threads(program, *arguments):
+    """The most that the program has at a time, where twelve are the default."""
+    program.environment["OMP_NUM_THREADS"] = "12"
+    process, most = program.start(*arguments), 0
+    while process.poll() is None:
+        try:
+            most = max(most, len(os.listdir(f"/proc/{process.pid}/task")))
+        except FileNotFoundError:
+            break
+        time.sleep(1e-3)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    return most
+
+
+@pytest.mark.parametrize("sets", [[], ["--set", "data.memory=1"]], ids=["kept", "read"])
+def test_images_are_read_on_as_many_threads_as_are_asked_for(program, large, sets):
+    """On one: the trainer; a reader each for training and validation, and what libvips has beside
+    each of the three, in all seven."""
+    train = ["train", "small.ini", "--quiet", "--out", "run.h5", *sets]
+    assert most_threads(program, *train) >= 12
+    assert most_threads(program, *train, "--threads", 1) < 12
+    assert most_threads(program, "eval", "run.h5", *sets, "--threads", 1) < 12
+    assert most_threads(program, "check", "small.ini", *sets, "--threads", 1) < 12
+    assert most_threads(program, "pack", "small.ini", "-o", "packed.h5", *sets, "--set",
+                        "run.threads=1") < 12
+    assert most_threads(program, "predict", "run.h5", "pictures", "--threads", 1) < 12
 
 
 # --- check ---
@@ -294,19 +366,33 @@ def test_a_resumed_run_from_files_goes_on_to_the_same_bits(program, large):
     assert_same(results(program.folder / "whole.h5"), results(program.folder / "parts.h5"))
 
 
+def resident(process):
+    """Bytes, of a process that goes on."""
+    with open(f"/proc/{process.pid}/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+
 def test_images_from_files_take_no_more_memory_than_their_batches(program, large):
-    """Three mini-batches of 4 images have 4.3 MB, in training and in evaluation; 198 have 71 MB."""
+    """In training and in evaluation three mini-batches of 4 images have 4.3 MB; all 198 have 71 MB,
+    and none of them may be kept, in however many epochs."""
     for i in range(150):
         os.symlink(f"{3 * (i % 16)}.jpg",
                    program.folder / "pictures" / "train" / "class0" / f"again{i}.jpg")
-    peaks = {}
-    for memory in ("0", "1"):
-        peaks[memory] = min(
-            program.json("train", "small.ini", "--quiet", "--set", "train.batch=4", "--set",
-                         f"data.memory={memory}", "--set", "train.epochs=1", "--set",
-                         "run.threads=1")[-1]["peak_rss_bytes"] for _ in range(2))
+    arguments = ["train", "small.ini", "--quiet", "--set", "train.batch=4", "--set",
+                 "run.threads=1"]
+    kept = program.json(*arguments, "--set", "train.epochs=1")
+    process = program.start(*arguments, "--json", "--set", "data.memory=1", "--set",
+                            "train.epochs=4")
+    after = []
+    for line in process.stdout:
+        event = json.loads(line)
+        if event["event"] == "epoch":
+            after.append(resident(process))
+    assert process.wait(60) == 0 and len(after) == 4
     # What libvips holds of the images it is at is about the same in both.
-    assert peaks["0"] - peaks["1"] > 71e6 - 2 * 4.3e6 - 10e6, peaks
+    assert kept[-1]["peak_rss_bytes"] - event["peak_rss_bytes"] > 71e6 - 2 * 4.3e6 - 10e6
+    # Two rings; one in 25 of the images of three epochs that were not given back would be as much.
+    assert after[-1] - after[0] < 2 * 4.3e6, after
 
 
 def test_a_file_that_turns_bad_ends_the_run_with_its_name(program, large):

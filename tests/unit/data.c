@@ -2,6 +2,8 @@
  * validation split, mean and deviation, the order of an epoch. The files are made here.
  */
 #include "engine/data/dataset.h"
+#include "engine/data/libvips.h"
+#include "tests/unit/support.h"
 
 #include <criterion/criterion.h>
 #include <criterion/redirect.h>
@@ -13,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -92,7 +95,8 @@ static enum colonnade_status try_open(struct dataset **data, const char *file, c
     snprintf(text, sizeof text, "%s%s%s\n", keys, file ? "path = " : "",
              file ? in_folder(file) : "");
     struct config *config = parse(text);
-    enum colonnade_status status = dataset_open(data, config, 1, true, error);
+    const struct data_request request = {.seed = 1, .threads = 2};
+    enum colonnade_status status = dataset_open(data, config, &request, error);
     config_destroy(config);
     return status;
 }
@@ -797,8 +801,8 @@ static struct dataset *synthetic(uint64_t seed, const char *keys)
     char text[256];
     snprintf(text, sizeof text, "source = synthetic\n%s", keys);
     struct config *config = parse(text);
-    cr_assert_eq(dataset_open(&data, config, seed, true, &error), COLONNADE_OK, "%s",
-                 error.message);
+    const struct data_request request = {.seed = seed, .threads = 1};
+    cr_assert_eq(dataset_open(&data, config, &request, &error), COLONNADE_OK, "%s", error.message);
     config_destroy(config);
     return data;
 }
@@ -971,7 +975,8 @@ Test(data, training_split_is_left_unread_where_nothing_needs_it)
         struct config *config = parse(text);
         struct dataset *data = NULL;
         struct colonnade_error error = {0};
-        cr_assert_eq(dataset_open(&data, config, 1, false, &error), COLONNADE_OK, "%s",
+        const struct data_request request = {.seed = 1, .threads = 1, .test_alone = true};
+        cr_assert_eq(dataset_open(&data, config, &request, &error), COLONNADE_OK, "%s",
                      error.message);
         cr_expect_eq(data->train.count, given ? 0 : TRAIN);
         cr_expect_eq(data->training_count, given ? 0 : TRAIN);
@@ -1170,7 +1175,7 @@ static void collect_epoch(struct sampler *sampler, const struct dataset *data,
                           const struct split *split, uint32_t epoch, uint32_t *order)
 {
     size_t at = 0;
-    sampler_begin(sampler, epoch);
+    sampler_begin(sampler, epoch, 0);
     for (size_t i = 0; i < sampler_batches(sampler); i++) {
         const struct batch *batch = take_batch(sampler, i);
         cr_assert_eq(batch->epoch, epoch);
@@ -1196,7 +1201,7 @@ Test(data, last_batch_is_short)
     } cases[] = {{10, 8, 3}, {73, 1, 73}, {72, 2, 1}, {74, 1, 73}, {1, 73, 1}, {1000, 1, 73}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct sampler *sampler = sample(data, PART_TRAINING, cases[i].batch);
-        sampler_begin(sampler, 1);
+        sampler_begin(sampler, 1, 0);
         cr_expect_eq(sampler_samples(sampler), 73);
         cr_assert_eq(sampler_batches(sampler), cases[i].batches);
         cr_expect_eq(take_batch(sampler, cases[i].batches - 1)->n, cases[i].last);
@@ -1286,7 +1291,7 @@ Test(data, empty_part_has_no_batches)
 {
     struct dataset *data = synthetic(1, "shape = 1x2x2\n");
     struct sampler *sampler = sample(data, PART_VALIDATION, 10);
-    sampler_begin(sampler, 1);
+    sampler_begin(sampler, 1, 0);
     cr_expect_eq(sampler_samples(sampler), 0);
     cr_expect_eq(sampler_batches(sampler), 0);
     sampler_destroy(sampler);
@@ -1300,7 +1305,7 @@ Test(data, scale_and_shift_of_a_batch_are_those_of_mean_and_std)
     struct dataset *data =
         synthetic(1, "shape = 3x2x2\ncount = 4\nmean = 0.1, 0.5, 1\nstd = 0.3\n");
     struct sampler *sampler = sample(data, PART_TEST, 1);
-    sampler_begin(sampler, 1);
+    sampler_begin(sampler, 1, 0);
     const struct batch *batch = take_batch(sampler, 0);
     for (int channel = 0; channel < 3; channel++)
         for (int byte = 0; byte < 256; byte++) {
@@ -1310,6 +1315,111 @@ Test(data, scale_and_shift_of_a_batch_are_those_of_mean_and_std)
         }
     sampler_destroy(sampler);
     dataset_destroy(data);
+}
+
+/* ---- read while they are used ---- */
+
+enum { PICTURES = 40, PICTURE_SIDE = 512 }; /* the whole has 10 MB */
+
+static struct dataset *open_pictures(int threads)
+{
+    const char *reason;
+    if (!libvips_open(&reason))
+        cr_skip_test("libvips is not there: %s", reason);
+    cr_assert_eq(mkdir(in_folder("train"), 0700), 0);
+    cr_assert_eq(mkdir(in_folder("test"), 0700), 0);
+    make_pictures(in_folder("train/a"), PICTURES);
+    make_pictures(in_folder("test/a"), 1);
+    struct dataset *data = open_data("", "source = folder\nsize = 512\nchannels = 1\nmemory = 1\n"
+                                         "mean = 0\nstd = 1\nshuffle = false\n");
+    cr_assert(data->streams && !data->train.images && data->test.images);
+    data->threads = threads;
+    return data;
+}
+
+/* From the beginning of an epoch, before anything is asked for; then `ahead` batches are there,
+ * though their files are gone. */
+static void assert_read_ahead(int threads, int batch, size_t first, size_t ahead)
+{
+    struct dataset *data = open_pictures(threads);
+    struct sampler *sampler = sample(data, PART_TRAINING, batch);
+    struct colonnade_error error = {0};
+    const struct batch *taken;
+    const int watch = watch_folder(in_folder("train/a"));
+    const int wanted = (int)ahead * batch;
+    sampler_begin(sampler, 1, first);
+    cr_expect_eq(files_read(watch, wanted), wanted);
+    close(watch);
+    remove_folder();
+    for (size_t i = first; i < first + ahead; i++) {
+        taken = take_batch(sampler, i);
+        for (int j = 0; j < batch; j++) {
+            const uint8_t grey = (uint8_t)(i * (size_t)batch + (size_t)j);
+            cr_expect_eq(taken->samples[j], grey);
+            cr_expect_eq(taken->images[j][PICTURE_SIDE * PICTURE_SIDE - 1], grey);
+        }
+    }
+    cr_expect_eq(sampler_batch(sampler, first + ahead, &taken, &error), COLONNADE_FAILURE);
+    cr_expect_not_null(strstr(error.message, "No such file"), "%s", error.message);
+    sampler_destroy(sampler);
+    dataset_destroy(data);
+}
+
+Test(data, an_epoch_is_read_ahead_from_its_beginning)
+{
+    assert_read_ahead(2, 4, 0, 3);
+}
+
+Test(data, an_epoch_is_read_ahead_from_where_it_goes_on)
+{
+    assert_read_ahead(2, 4, 5, 3);
+}
+
+Test(data, of_small_batches_so_many_are_read_ahead_that_no_reader_waits)
+{
+    assert_read_ahead(4, 2, 1, 9); /* four samples a reader, and the batch in use */
+}
+
+Test(data, whether_images_are_left_in_files_is_told_without_reading_one)
+{
+    dataset_destroy(open_pictures(1));
+    const int watch = watch_folder(in_folder("train/a"));
+    for (int memory = 10; memory <= 11; memory++) {
+        char text[1024];
+        struct colonnade_error error = {0};
+        bool streams;
+        snprintf(text, sizeof text,
+                 "source = folder\npath = %s\nsize = 512\nchannels = 1\n"
+                 "memory = %d\n",
+                 folder, memory);
+        struct config *config = parse(text);
+        cr_assert_eq(dataset_streams(&streams, config, &error), COLONNADE_OK, "%s", error.message);
+        cr_expect_eq(streams, memory == 10); /* 40 * 512 * 512 bytes are 10.5 million, 41 10.7 */
+        config_destroy(config);
+    }
+    cr_expect_eq(files_read(watch, 0), 0);
+    close(watch);
+}
+
+Test(data, processes_that_share_memory_take_a_part_of_it_each)
+{
+    dataset_destroy(open_pictures(1));
+    for (int sharers = 1; sharers <= 2; sharers++) {
+        char text[1024];
+        struct dataset *data = NULL;
+        struct colonnade_error error = {0};
+        const struct data_request request = {.seed = 1, .threads = 2, .sharers = sharers};
+        snprintf(text, sizeof text,
+                 "source = folder\npath = %s\nsize = 512\nchannels = 1\n"
+                 "memory = 11\nmean = 0\nstd = 1\n",
+                 folder);
+        struct config *config = parse(text);
+        cr_assert_eq(dataset_open(&data, config, &request, &error), COLONNADE_OK, "%s",
+                     error.message);
+        cr_expect_eq(data->streams, sharers == 2);
+        config_destroy(config);
+        dataset_destroy(data);
+    }
 }
 
 Test(data, destroying_nothing_is_fine)

@@ -114,7 +114,8 @@ static struct training start(const char *name, const char *const *overrides, int
     cr_assert_eq(config_override(t.config, "data.count=40", &error), 0);
     for (; *overrides; overrides++)
         cr_assert_eq(config_override(t.config, *overrides, &error), 0);
-    cr_assert_eq(dataset_open(&t.data, t.config, 7, true, &error), 0, "%s", error.message);
+    const struct data_request request = {.seed = 7, .threads = 1};
+    cr_assert_eq(dataset_open(&t.data, t.config, &request, &error), 0, "%s", error.message);
     struct shape shape = {t.data->c, t.data->h, t.data->w};
     cr_assert_eq(graph_create(&t.graph, t.config, shape, t.data->classes, &error), 0, "%s",
                  error.message);
@@ -125,7 +126,7 @@ static struct training start(const char *name, const char *const *overrides, int
     cr_assert_eq(sampler_create(&t.sampler, t.data, PART_TRAINING, batch, &error), 0);
     cr_assert_eq(memory_allocate(&t.gradients, t.graph->parameter_length, sizeof(float), "", NULL),
                  0);
-    sampler_begin(t.sampler, 1);
+    sampler_begin(t.sampler, 1, 0);
     return t;
 }
 

@@ -1,9 +1,15 @@
-/* Guarded arrays, data and comparison for the unit tests. */
+/* Guarded arrays, data, files and comparison for the unit tests. */
 #include "tests/unit/support.h"
 
+#include <limits.h>
 #include <math.h>
+#include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 enum { MARGIN = 256, PATTERN = 0x5a };
 
@@ -80,4 +86,43 @@ size_t at(enum layout layout, struct extent extent, int image, int channel, int 
 size_t all_kernels(const struct kernels *tables[3])
 {
     return kernels_available(tables, 3);
+}
+
+void make_pictures(const char *path, int count)
+{
+    char name[PATH_MAX];
+    cr_assert_eq(mkdir(path, 0700), 0, "%s", path);
+    for (int i = 0; i < count; i++) {
+        cr_assert_lt(snprintf(name, sizeof name, "%s/%02d.pgm", path, i), (int)sizeof name);
+        FILE *file = fopen(name, "wb");
+        cr_assert_not_null(file);
+        fprintf(file, "P2 1 1 255\n%d\n", i);
+        cr_assert_eq(fclose(file), 0);
+    }
+}
+
+int watch_folder(const char *path)
+{
+    const int watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    cr_assert_geq(watch, 0);
+    cr_assert_geq(inotify_add_watch(watch, path, IN_CLOSE_NOWRITE), 0, "%s", path);
+    return watch;
+}
+
+int files_read(int watch, int wanted)
+{
+    enum { PATIENCE_MS = 10000, MOMENT_MS = 100 };
+    _Alignas(struct inotify_event) char events[4096];
+    struct pollfd ready = {.fd = watch, .events = POLLIN};
+    int count = 0;
+    while (poll(&ready, 1, count < wanted ? PATIENCE_MS : MOMENT_MS) > 0) {
+        const ssize_t bytes = read(watch, events, sizeof events);
+        cr_assert_gt(bytes, 0);
+        for (const char *at = events; at < events + bytes;) {
+            const struct inotify_event *event = (const void *)at;
+            count += event->len > 0; /* 0: the folder itself */
+            at += sizeof *event + event->len;
+        }
+    }
+    return count;
 }

@@ -4,16 +4,20 @@
  */
 #include "engine/train/train.h"
 #include "engine/base/memory.h"
+#include "engine/data/libvips.h"
 #include "engine/experiment.h"
 #include "engine/plan/plan.h"
 #include "engine/plan/trace.h"
 #include "engine/train/worst.h"
 #include "tests/unit/support.h"
 
+#include <ftw.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static struct config *parse(const char *text)
 {
@@ -341,7 +345,8 @@ static struct experiment open_network(const char *keys, const char *network)
     snprintf(text, sizeof text, "[train]\n%s\n%s\n%s", strstr(keys, "batch =") ? "" : "batch = 16",
              keys, network);
     struct config *config = parse(text);
-    cr_assert_eq(dataset_open(&made.data, config, 1, true, &error), COLONNADE_OK, "%s",
+    const struct data_request request = {.seed = 1, .threads = 1};
+    cr_assert_eq(dataset_open(&made.data, config, &request, &error), COLONNADE_OK, "%s",
                  error.message);
     struct data_facts facts = experiment_facts(made.data);
     cr_assert_eq(run_create(&made.run, config, &facts, &error), COLONNADE_OK, "%s", error.message);
@@ -921,4 +926,61 @@ Test(train, its_memory_is_known_beforehand)
     cr_expect_geq(small, 3 * graph->parameter_length * sizeof(float)); /* with the momentum */
     cr_expect_gt(large, small);
     close_experiment(&experiment);
+}
+
+/* --- images that are read from files --- */
+
+enum { PICTURES = 20, HELD_BACK = 4, BATCH = 4, AHEAD = 3 * BATCH };
+
+/* How many files had been read by the end of each epoch, with what is read ahead by then. */
+struct reading {
+    int watch, epochs, files[2];
+};
+
+static enum colonnade_status count_files(void *context, const struct run *run,
+                                         const struct epoch_record *record,
+                                         struct colonnade_error *error)
+{
+    struct reading *reading = context;
+    const int wanted = record->epoch == 1 ? PICTURES + AHEAD : PICTURES - AHEAD;
+    reading->files[reading->epochs++] = files_read(reading->watch, wanted);
+    return COLONNADE_OK;
+}
+
+static int remove_entry(const char *path, const struct stat *info, int flag, struct FTW *walk)
+{
+    return remove(path);
+}
+
+Test(train, an_epoch_is_read_ahead_while_the_one_before_is_judged)
+{
+    char folder[] = "/tmp/colonnade-train-XXXXXX", path[64], text[512];
+    const char *reason;
+    struct colonnade_error error = {0};
+    if (!libvips_open(&reason))
+        cr_skip_test("libvips is not there: %s", reason);
+    cr_assert_not_null(mkdtemp(folder));
+    static const char *const folders[] = {"test", "train", "test/a", "train/a"};
+    for (int i = 0; i < 4; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, folders[i]);
+        if (i < 2)
+            cr_assert_eq(mkdir(path, 0700), 0);
+        else
+            make_pictures(path, i == 2 ? 1 : PICTURES);
+    }
+    snprintf(text, sizeof text,
+             "[data]\nsource = folder\npath = %s\nsize = 512\nchannels = 1\nmemory = 1\n"
+             "mean = 0\nstd = 1\nvalidation = 0.2\n[fc1]\ntype = dense\nunits = classes\n",
+             folder);
+    struct experiment experiment = open_network("batch = 4\nepochs = 2\nlr = 0.1", text);
+    struct reading reading = {.watch = watch_folder(path)};
+    const struct sink sink = {.context = &reading, .epoch = count_files};
+    const struct sink *sinks[] = {&sink};
+    cr_assert_eq(train(experiment.run, experiment.data, 1, sinks, 1, NULL, &error), COLONNADE_OK,
+                 "%s", error.message);
+    cr_expect_eq(reading.files[0], PICTURES + AHEAD, "%d", reading.files[0]);
+    cr_expect_eq(reading.files[1], PICTURES - AHEAD, "%d", reading.files[1]);
+    close(reading.watch);
+    close_experiment(&experiment);
+    nftw(folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
 }
