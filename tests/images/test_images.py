@@ -1,6 +1,8 @@
 """image_read() on files of every format, orientation, depth and colour model."""
 
 import os
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -106,6 +108,37 @@ def test_what_is_transparent_lies_over_white(reader, name, options):
     # flattening may round down
     assert abs(reader.pixels(name, 3, H, W) - (RGB * share + 255 * (1 - share))).max() <= 1
     assert reader.facts(name) == (H, W, 4)
+
+
+def deep_png(colour, samples, extra=b""):
+    """A PNG of 16 bits, which Pillow does not save with alpha; samples [H, W, bands]."""
+    def chunk(kind, data):
+        return (struct.pack(">I", len(data)) + kind + data
+                + struct.pack(">I", zlib.crc32(kind + data)))
+    rows = b"".join(b"\0" + row.tobytes() for row in samples.astype(">u2"))
+    header = struct.pack(">IIBBBBB", W, H, 16, colour, 0, 0, 0)
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra
+            + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+
+
+@pytest.mark.parametrize("colour,shown", [(4, AS_RGB), (6, RGB)], ids=["grey", "rgb"])
+def test_deep_images_with_alpha_lie_over_white(reader, colour, shown):
+    alpha = np.linspace(0, 65535, H * W).reshape(H, W, 1).astype(int)
+    bands = shown[..., :1] if colour == 4 else shown
+    reader.write("deep.png", deep_png(colour, np.dstack([bands.astype(int) * 257, alpha])))
+    share = alpha / 65535
+    # 8 bits of alpha are off by 1/510 of the way to white, and flattening may round down
+    assert abs(reader.pixels("deep.png", 3, H, W) - (shown * share + 255 * (1 - share))).max() <= 2
+
+
+def test_one_colour_of_a_deep_image_can_be_transparent(reader):
+    clear = RGB[3, 3].astype(int) * 257
+    content = deep_png(2, RGB.astype(int) * 257,
+                       b"\0\0\0\6tRNS" + struct.pack(">HHH", *clear)
+                       + struct.pack(">I", zlib.crc32(b"tRNS" + struct.pack(">HHH", *clear))))
+    reader.write("clear.png", content)
+    expected = np.where((RGB == RGB[3, 3]).all(-1)[..., None], 255, RGB)
+    assert (reader.pixels("clear.png", 3, H, W) == expected).all()
 
 
 def test_grey_with_alpha_lies_over_white(reader):
