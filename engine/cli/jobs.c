@@ -3,8 +3,9 @@
  * its epochs.
  *
  * A process is forked and not started anew, so threads of this one are missing over there. OpenMP's
- * are ended before; those of the library that decodes images are not ours to end, so that images
- * have to be in memory.
+ * are ended before; those of the library that decodes images are not ours to end. So images that
+ * have no room in memory are left to the processes altogether, each of which opens them for itself;
+ * it cannot where images were decoded here before, for a row whose data had room.
  */
 #include "engine/cli/sweep.h"
 
@@ -32,7 +33,8 @@ struct job {
 /* What a process has to say in the end; the epochs of the row follow. */
 struct message {
     enum colonnade_status status;
-    struct sweep_row row; /* its pointer means nothing over here */
+    struct sweep_row row;            /* its pointer means nothing over here */
+    char reason[SWEEP_REASON_BYTES]; /* where the status is an error */
 };
 
 struct jobs {
@@ -42,7 +44,8 @@ struct jobs {
     size_t count, running;
     size_t rows, next; /* of the sweep; the row to look at next */
     struct sweep_data data;
-    bool told; /* the processes have been passed the signal that came */
+    bool decoded; /* images, in this process */
+    bool told;    /* the processes have been passed the signal that came */
 };
 
 enum colonnade_status jobs_divide(struct sweep *sweep, int jobs, struct colonnade_error *error)
@@ -104,6 +107,21 @@ static bool receive_bytes(int pipe, void *bytes, size_t count)
     return true;
 }
 
+/* A row, with the data of the parent, or, where that has left them to its jobs, with its own. */
+static enum colonnade_status work_on(const struct jobs *jobs, size_t combination, size_t seed,
+                                     struct sweep_row *row, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const struct sweep *sweep = jobs->board->sweep;
+    struct sweep_data own = jobs->data;
+    if (!own.data)
+        TRY(board_open_row(jobs->board, &own, combination, seed, sweep->jobs, row, error));
+    if (row->status == SWEEP_WAITING)
+        TRY(sweep_train(sweep, combination, seed, own.data, NULL, signals_pending(), row, error));
+out:
+    return status;
+}
+
 /* The process of a job: it trains, says what came of it, and is gone. It dies with its parent. */
 _Noreturn static void work(const struct jobs *jobs, size_t index, size_t combination, size_t seed,
                            pid_t parent, int pipe)
@@ -116,8 +134,10 @@ _Noreturn static void work(const struct jobs *jobs, size_t index, size_t combina
         _exit(COLONNADE_FAILURE);
     take_cores(index, jobs->count);
     message.row = *sweep_row(sweep, combination, seed);
-    message.status = sweep_train(sweep, combination, seed, jobs->data.data, NULL, signals_pending(),
-                                 &message.row, &error);
+    message.status = work_on(jobs, combination, seed, &message.row, &error);
+    if (message.status != COLONNADE_OK)
+        snprintf(message.reason, sizeof message.reason, "%.*s", SWEEP_REASON_BYTES - 1,
+                 error.message);
     const size_t bytes = message.row.epoch_count * sizeof *message.row.epochs;
     const bool sent =
         send_bytes(pipe, &message, sizeof message) && send_bytes(pipe, message.row.epochs, bytes);
@@ -149,18 +169,28 @@ out:
     return status;
 }
 
-static enum colonnade_status check_in_memory(const struct dataset *data,
-                                             struct colonnade_error *error)
+/* Opens the data of the row here, or leaves them to its process: then there are none. */
+static enum colonnade_status open_data(struct jobs *jobs, size_t combination, size_t seed,
+                                       struct colonnade_error *error)
 {
-    const struct split *splits[] = {&data->train, &data->test};
-    for (size_t i = 0; i < 2; i++)
-        if (splits[i]->files && !splits[i]->images)
-            return error_set(
-                error, COLONNADE_USAGE,
-                "colonnade sweep: --jobs above 1 needs all images in memory, and [data] "
-                "memory has no room for the %zu of %s; leave --jobs away, or raise it",
-                splits[i]->count, i == 0 ? "train" : "test");
-    return COLONNADE_OK;
+    enum colonnade_status status = COLONNADE_OK;
+    bool streams = false;
+    struct colonnade_error ignored; /* of opening them it is told in full */
+    if (sweep_data_streams(&streams, jobs->board->sweep, combination, seed, &ignored) !=
+            COLONNADE_OK ||
+        !streams) {
+        TRY(board_open_data(jobs->board, &jobs->data, combination, seed, error));
+        jobs->decoded |= jobs->data.data && jobs->data.data->train.files;
+        goto out;
+    }
+    sweep_data_close(&jobs->data);
+    if (jobs->decoded)
+        RAISE(
+            COLONNADE_USAGE,
+            "colonnade sweep: --jobs above 1: the images of some rows have room in [data] memory, "
+            "and those of others have none; leave --jobs away, or set memory for all alike");
+out:
+    return status;
 }
 
 /* Gives a free place its next row, if there is one. */
@@ -174,10 +204,9 @@ static enum colonnade_status start_next(struct jobs *jobs, size_t index,
         const size_t row = jobs->next++, combination = row / seeds, seed = row % seeds;
         if (sweep->rows[row].status != SWEEP_WAITING)
             continue;
-        TRY(board_open_data(jobs->board, &jobs->data, combination, seed, error));
+        TRY(open_data(jobs, combination, seed, error));
         if (sweep->rows[row].status != SWEEP_WAITING)
             continue;
-        TRY(check_in_memory(jobs->data.data, error));
         TRY(start(jobs, index, combination, seed, error));
     }
 out:
@@ -232,7 +261,7 @@ static enum colonnade_status finish(struct jobs *jobs, struct job *job,
     if (whole && message.status == COLONNADE_OK)
         sweep_row_move(row, &message.row);
     else if (whole)
-        RAISE(message.status, "a job ended with status %d", (int)message.status);
+        RAISE(message.status, "%s", message.reason);
     else
         describe_end(row, state);
     TRY(board_take(jobs->board, job->combination, job->seed, error));

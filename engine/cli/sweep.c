@@ -125,19 +125,30 @@ static bool sweeps_data(const struct sweep_grid *grid)
     return false;
 }
 
+enum colonnade_status board_open_row(const struct sweep_board *board, struct sweep_data *data,
+                                     size_t combination, size_t seed, int sharers,
+                                     struct sweep_row *row, struct colonnade_error *error)
+{
+    struct colonnade_error reason = {0};
+    const enum colonnade_status status =
+        sweep_data_open(data, board->sweep, combination, seed, sharers, &reason);
+    if (status == COLONNADE_OK)
+        return COLONNADE_OK;
+    if (!sweeps_data(&board->sweep->grid))
+        return error_set(error, status, "%s", reason.message);
+    sweep_row_end(row, SWEEP_FAILED, reason.message);
+    return COLONNADE_OK;
+}
+
 enum colonnade_status board_open_data(struct sweep_board *board, struct sweep_data *data,
                                       size_t combination, size_t seed,
                                       struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
-    struct colonnade_error reason = {0};
-    status = sweep_data_open(data, board->sweep, combination, seed, &reason);
-    if (status == COLONNADE_OK)
-        goto out;
-    if (!sweeps_data(&board->sweep->grid))
-        RAISE(status, "%s", reason.message);
-    sweep_row_end(sweep_row(board->sweep, combination, seed), SWEEP_FAILED, reason.message);
-    TRY(board_take(board, combination, seed, error));
+    struct sweep_row *row = sweep_row(board->sweep, combination, seed);
+    TRY(board_open_row(board, data, combination, seed, 1, row, error));
+    if (!data->data)
+        TRY(board_take(board, combination, seed, error));
 out:
     return status;
 }

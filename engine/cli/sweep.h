@@ -32,7 +32,11 @@ enum colonnade_status board_take(struct sweep_board *board, size_t combination, 
                                  struct colonnade_error *error);
 
 /* Opens the data of a row. Where they are the row's own, and cannot be read, the row has failed,
- * which is no error: then `data->data` is NULL. */
+ * which is no error: then `data->data` is NULL. The second saves the sweep then, the first is for
+ * any process; `sharers` as sweep_data_open() has it. */
+enum colonnade_status board_open_row(const struct sweep_board *board, struct sweep_data *data,
+                                     size_t combination, size_t seed, int sharers,
+                                     struct sweep_row *row, struct colonnade_error *error);
 enum colonnade_status board_open_data(struct sweep_board *board, struct sweep_data *data,
                                       size_t combination, size_t seed,
                                       struct colonnade_error *error);

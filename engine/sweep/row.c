@@ -170,13 +170,14 @@ out:
 /* --- data --- */
 
 enum colonnade_status sweep_data_open(struct sweep_data *data, const struct sweep *sweep,
-                                      size_t combination, size_t seed,
+                                      size_t combination, size_t seed, int sharers,
                                       struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     const size_t index = sweep_data_index(&sweep->grid, combination);
     const uint64_t seed_value = sweep->grid.seeds[seed];
-    const struct data_request request = {.seed = seed_value, .threads = sweep->threads};
+    const struct data_request request = {
+        .seed = seed_value, .threads = sweep->threads, .sharers = sharers};
     struct config *config = NULL;
     TRY(sweep_config(&config, sweep->config, &sweep->grid, combination, seed, error));
     if (data->data && data->index != index)
@@ -187,6 +188,19 @@ enum colonnade_status sweep_data_open(struct sweep_data *data, const struct swee
 out:
     if (status != COLONNADE_OK)
         sweep_data_close(data);
+    config_destroy(config);
+    return status;
+}
+
+enum colonnade_status sweep_data_streams(bool *streams, const struct sweep *sweep,
+                                         size_t combination, size_t seed,
+                                         struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct config *config = NULL;
+    TRY(sweep_config(&config, sweep->config, &sweep->grid, combination, seed, error));
+    TRY(dataset_streams(streams, config, error));
+out:
     config_destroy(config);
     return status;
 }

@@ -115,10 +115,18 @@ struct sweep_data {
     struct dataset *data;
     size_t index; /* sweep_data_index() */
 };
+/* `sharers`: processes that have data of the sweep each, as data_request has it; read on the
+ * sweep's threads. */
 enum colonnade_status sweep_data_open(struct sweep_data *data, const struct sweep *sweep,
-                                      size_t combination, size_t seed,
+                                      size_t combination, size_t seed, int sharers,
                                       struct colonnade_error *error);
 void sweep_data_close(struct sweep_data *data);
+
+/* Whether the images of the row's data are too many for [data] memory, and will be read from their
+ * files. Reads none. */
+enum colonnade_status sweep_data_streams(bool *streams, const struct sweep *sweep,
+                                         size_t combination, size_t seed,
+                                         struct colonnade_error *error);
 
 /* Trains one combination with one seed and fills its results into `row`. COLONNADE_OK also where
  * the training failed: the row says so. An interrupt leaves the row as it was. `sink` may be NULL.
