@@ -51,6 +51,17 @@ struct convolution convolution_plan_for(struct window window, enum layout x_layo
     return c;
 }
 
+struct convolution convolution_cut(const struct convolution *c, int oh, int ow)
+{
+    struct convolution cut = *c;
+    cut.output_rows = smaller_of(c->output_rows, oh);
+    cut.columns.oh -= c->window.oh - oh;
+    cut.columns.ow = ow;
+    cut.window.oh = oh;
+    cut.window.ow = ow;
+    return cut;
+}
+
 void convolution_weight_strides(const struct convolution *c, size_t strides[5])
 {
     const struct window *w = &c->window;

@@ -45,6 +45,10 @@ struct convolution convolution_plan(struct window window);
 /* The way for x in a given layout: where that is not the wanted one the gather is slower. */
 struct convolution convolution_plan_for(struct window window, enum layout x_layout);
 
+/* The same convolution of the first oh rows and ow columns of its output alone: y and dy are as
+ * large as that, and what is not made has no gradient. Not for LOWERING_POINTWISE. */
+struct convolution convolution_cut(const struct convolution *c, int oh, int ow);
+
 /* Distance in memory between neighbours of the weights seen as [g, oc/g, ic/g, kh, kw], which is
  * PyTorch's order. */
 void convolution_weight_strides(const struct convolution *c, size_t strides[5]);

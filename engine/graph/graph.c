@@ -376,6 +376,47 @@ out:
     return status;
 }
 
+static int readers_of(const struct graph *graph, int index)
+{
+    int count = 0;
+    for (int i = 0; i < graph->count; i++)
+        for (int j = 0; j < graph->nodes[i].input_count; j++)
+            count += graph->nodes[i].inputs[j] == index;
+    return count;
+}
+
+static void cut(struct shape *shape, struct shape read)
+{
+    shape->h = read.h;
+    shape->w = read.w;
+}
+
+/* Rows and columns that no window of a pooling reaches are not made: a convolution of 11x11 before
+ * a pooling of 2x2 makes 10x10. What is left has the values that it had. */
+static void cut_unread(struct graph *graph)
+{
+    for (int i = 0; i < graph->count; i++) {
+        struct node *reader = &graph->nodes[i], *epilogue = NULL;
+        if (!reader->type->reads)
+            continue;
+        struct shape read = reader->type->reads(reader);
+        int made = reader->inputs[0];
+        if (graph->nodes[made].type == &node_epilogue && readers_of(graph, made) == 1) {
+            epilogue = &graph->nodes[made];
+            made = epilogue->inputs[0];
+        }
+        struct node *node = &graph->nodes[made];
+        if (!node->type->cuts || !node->type->cuts(node) || readers_of(graph, made) != 1)
+            continue;
+        cut(&node->out, read);
+        cut(&reader->in, read);
+        if (epilogue) {
+            cut(&epilogue->in, read);
+            cut(&epilogue->out, read);
+        }
+    }
+}
+
 static void place_parameter(struct graph *graph, struct parameter *parameter)
 {
     enum { ALIGNMENT = 16 }; /* floats: each parameter begins a vector */
@@ -582,6 +623,7 @@ enum colonnade_status graph_create(struct graph **created, struct config *config
     adopt_nodes(graph, &draft, order, place, output);
     graph->classes = classes;
     TRY(build_nodes(graph, &draft, order, input, classes, error));
+    cut_unread(graph);
     settle(graph);
     TRY(check_output(graph, &draft, classes, error));
     *created = graph;

@@ -17,7 +17,7 @@ struct graph {
     size_t parameter_length; /* floats in the array that holds them, each aligned */
     size_t updated_length;   /* of it, without the frozen ones: they stand last */
     size_t buffer_length;    /* the same of buffers (running means) */
-    uint64_t macs;           /* an image */
+    uint64_t macs;           /* multiply-adds, an image, of whole outputs */
 };
 
 /* Reads every section that is not reserved. `classes` is what the data has: the output must have

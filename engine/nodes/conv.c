@@ -92,6 +92,17 @@ static void plan(const struct node *node, struct node_plan *plan)
         plan->images = (c->rows + shape_pixels(node->out) - 1) / shape_pixels(node->out);
 }
 
+static bool cuts(const struct node *node)
+{
+    return ((const struct convolution *)node->lowered)->lowering != LOWERING_POINTWISE;
+}
+
+/* What of the convolution is made. */
+static struct convolution made_of(const struct node *node)
+{
+    return convolution_cut(node->lowered, node->out.h, node->out.w);
+}
+
 static void prepare(const struct node *node, const struct tile *tile)
 {
     convolution_transpose(node->lowered, tile->kernels, node_parameter(node, tile, 0), tile->state);
@@ -99,22 +110,24 @@ static void prepare(const struct node *node, const struct tile *tile)
 
 static void forward(const struct node *node, const struct tile *tile)
 {
-    convolution_forward(node->lowered, tile->kernels, tile->n, tile->x[0],
+    const struct convolution made = made_of(node);
+    convolution_forward(&made, tile->kernels, tile->n, tile->x[0],
                         node_parameter(node, tile, 0), tile->y, tile->scratch);
 }
 
 static void backward(const struct node *node, const struct tile *tile)
 {
-    const struct convolution *c = node->lowered;
-    convolution_backward(c, tile->kernels, tile->n, tile->x[0], node_parameter(node, tile, 0),
+    const struct convolution made = made_of(node);
+    convolution_backward(&made, tile->kernels, tile->n, tile->x[0], node_parameter(node, tile, 0),
                          tile->state, tile->dy, tile->accumulate[0], tile->dx[0],
                          tile->accumulate_gradients,
-                         c->weight_tiles ? NULL : node_gradient(node, tile, 0), tile->scratch);
+                         made.weight_tiles ? NULL : node_gradient(node, tile, 0), tile->scratch);
 }
 
 static void backward_weights(const struct node *node, const struct tile *tile, int index)
 {
-    convolution_backward_weights_tile(node->lowered, tile->kernels, tile->n, index, tile->x[0],
+    const struct convolution made = made_of(node);
+    convolution_backward_weights_tile(&made, tile->kernels, tile->n, index, tile->x[0],
                                       tile->dy, node_gradient(node, tile, 0), tile->scratch);
 }
 
@@ -169,6 +182,7 @@ const struct node_type node_conv = {
     .inputs_most = 1,
     .examples = examples,
     .epilogue = epilogue,
+    .cuts = cuts,
     .build = build,
     .plan = plan,
     .prepare = prepare,

@@ -63,16 +63,16 @@ struct node {
     int inputs[NODE_INPUTS];
     int written[NODE_INPUTS]; /* of a declared node: those whose outputs it takes where written */
     int input_count;          /* of either */
-    struct shape in, out;     /* of the first input; of the output */
+    struct shape in, out;     /* of the first input; of the output: what of them is made */
     int moved;                /* maxima that it is taken after, though written before them */
-    struct shape declared;    /* of the output where it was written */
+    struct shape declared;    /* of the whole output where it was written */
     enum layout in_layout, out_layout;       /* how images lie in memory */
     const struct node *sources[NODE_INPUTS]; /* the nodes behind `inputs` */
     void *settings;                          /* of type->settings_size bytes */
     void *lowered;                           /* what build derived; freed with free() */
     struct parameter parameters[NODE_PARAMETERS];
     int parameter_count;
-    uint64_t macs;     /* multiply-adds, an image */
+    uint64_t macs;     /* multiply-adds, an image, of the whole output */
     int padding[4];    /* t, l, b, r as resolved */
     bool has_gradient; /* whether its output's gradient is wanted by anything */
     bool follows;      /* it stands in no section: it is the activation of the node before it */
@@ -158,6 +158,11 @@ struct node_type {
     struct epilogue (*epilogue)(const void *settings);
     /* Whether y = f(x) elementwise with an f that never decreases; NULL: no. */
     bool (*monotone)(const struct node *node);
+    /* The rows and columns of its input that it reads, from the first on; NULL: all. */
+    struct shape (*reads)(const struct node *node);
+    /* Whether it can make less than its whole output: the first rows and columns, as many as `out`
+     * has then; NULL: no. */
+    bool (*cuts)(const struct node *node);
     /* Sets out, layouts, parameters, macs, padding from in, in_layout and settings. */
     enum colonnade_status (*build)(struct node *node, const struct node_build *build,
                                    struct colonnade_error *error);

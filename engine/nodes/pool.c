@@ -84,6 +84,25 @@ static enum colonnade_status build_global(struct node *node, const struct node_b
     return finish_build(node, &window, error);
 }
 
+/* Up to where the last windows end. */
+static struct shape reads(const struct node *node)
+{
+    const struct window *w = node->lowered;
+    const int rows = (w->oh - 1) * w->sh + w->kh - w->pt;
+    const int columns = (w->ow - 1) * w->sw + w->kw - w->pl;
+    return (struct shape){node->in.c, rows < w->ih ? rows : w->ih,
+                          columns < w->iw ? columns : w->iw};
+}
+
+/* The window over what of the input is made. */
+static struct window made_of(const struct node *node)
+{
+    struct window made = *(const struct window *)node->lowered;
+    made.ih = node->in.h;
+    made.iw = node->in.w;
+    return made;
+}
+
 static void plan_maximum(const struct node *node, struct node_plan *plan)
 {
     plan->saved = shape_size(node->out) * sizeof(uint16_t);
@@ -95,27 +114,30 @@ static void plan_average(const struct node *node, struct node_plan *plan)
 
 static void maximum_forward(const struct node *node, const struct tile *tile)
 {
-    tile->kernels->maxpool_forward(node->lowered, node->in_layout, tile->n, tile->x[0], tile->y,
+    const struct window made = made_of(node);
+    tile->kernels->maxpool_forward(&made, node->in_layout, tile->n, tile->x[0], tile->y,
                                    tile->training ? tile->saved : NULL);
 }
 
 static void maximum_backward(const struct node *node, const struct tile *tile)
 {
+    const struct window made = made_of(node);
     if (tile->dx[0])
-        tile->kernels->maxpool_backward(node->lowered, node->in_layout, tile->n, tile->dy,
-                                        tile->saved, tile->accumulate[0], tile->dx[0]);
+        tile->kernels->maxpool_backward(&made, node->in_layout, tile->n, tile->dy, tile->saved,
+                                        tile->accumulate[0], tile->dx[0]);
 }
 
 static void average_forward(const struct node *node, const struct tile *tile)
 {
-    tile->kernels->avgpool_forward(node->lowered, node->in_layout, true, tile->n, tile->x[0],
-                                   tile->y);
+    const struct window made = made_of(node);
+    tile->kernels->avgpool_forward(&made, node->in_layout, true, tile->n, tile->x[0], tile->y);
 }
 
 static void average_backward(const struct node *node, const struct tile *tile)
 {
+    const struct window made = made_of(node);
     if (tile->dx[0])
-        tile->kernels->avgpool_backward(node->lowered, node->in_layout, true, tile->n, tile->dy,
+        tile->kernels->avgpool_backward(&made, node->in_layout, true, tile->n, tile->dy,
                                         tile->accumulate[0], tile->dx[0]);
 }
 
@@ -154,6 +176,7 @@ const struct node_type node_maxpool = {
     .inputs_most = 1,
     .examples = window_examples,
     .takes_maximum = true,
+    .reads = reads,
     .build = build_window,
     .plan = plan_maximum,
     .forward = maximum_forward,
@@ -169,6 +192,7 @@ const struct node_type node_avgpool = {
     .inputs_least = 1,
     .inputs_most = 1,
     .examples = window_examples,
+    .reads = reads,
     .build = build_window,
     .plan = plan_average,
     .forward = average_forward,

@@ -1,5 +1,6 @@
 /* Runs a graph's nodes one after the other on one image, in the order and with the shapes that
- * users wrote: an activation that the graph took after a maximum is taken before it again.
+ * users wrote: an activation that the graph took after a maximum is taken before it again, and
+ * outputs are whole.
  */
 #include "engine/plan/trace.h"
 
@@ -45,8 +46,9 @@ static enum colonnade_status run_node(struct trace *trace, const struct graph *g
     struct tile tile = *given;
     struct node_plan wants = {0};
     float *y = NULL, *scratch = NULL;
-    if (node.moved)
-        node.in = node.out = node.declared;
+    if (node.input_count > 0)
+        node.in = graph->nodes[node.written[0]].declared;
+    node.out = node.declared;
     if (node.type->plan)
         node.type->plan(&node, &wants);
     TRY(memory_allocate(&y, shape_size(node.declared), sizeof *y, "a trace", error));
