@@ -30,13 +30,13 @@ struct convolution {
     int kernel_rows;                /* kernel rows a column matrix, at the most */
     int output_rows;                /* taps first, and by rows: output rows of an image a tile */
     struct window columns;          /* the same: the window whose columns are gathered: this one, */
-    bool by_rows;        /* or its first kernel row, whose columns serve a product for each */
-    int merged;          /* > 0: so many groups at a time as one dense block: see groups.c */
-    int weight_tiles;    /* > 0: the weight gradient is cut over weights instead of over images */
-    int weight_channels; /* then: input channels a tile */
-    bool pieces;         /* products in pieces: see product.h */
-    size_t transposed;   /* > 0: floats of the transposed weights that backward is faster with */
-    size_t scratch;      /* floats that every function below needs, at the most */
+    bool by_rows;       /* or its first kernel row, whose columns serve a product for each */
+    int merged;         /* > 0: so many groups at a time as one dense block: see groups.c */
+    int weight_tiles;   /* > 0: the weight gradient is cut over weights instead of over images */
+    int weight_filters; /* then: output channels a tile */
+    bool pieces;        /* products in pieces: see product.h */
+    size_t transposed;  /* > 0: floats of the transposed weights that backward is faster with */
+    size_t scratch;     /* floats that every function below needs, at the most */
 };
 
 /* The fastest way for this window; the result's x_layout says which layout it wants x in. */

@@ -17,7 +17,8 @@ enum {
     SPLIT_CHANNELS = 256,       /* from here on one kernel row at a time */
     ROWS_CHANNELS = 192,        /* by rows up to so many channels, in and out, */
     ROWS_PIXELS = 64,           /* and from so many pixels on: products are of one image */
-    APART_WEIGHTS = 512 * 1024, /* from so many weights on their gradient is cut over weights */
+    APART_WEIGHTS = 512 * 1024, /* from so many weights on their gradient is cut over weights, */
+    SPLIT_FILTERS = 256,        /* and from here on over halves of the filters too */
     SLACK = 64                  /* floats past a matrix */
 };
 
@@ -96,10 +97,8 @@ void pixels_plan(struct convolution *c, enum layout x_layout)
     size_t width = plan_tiles(c);
     c->transposed = c->pieces && w->g == 1 ? weights : 0;
     if (w->g == 1 && weights >= APART_WEIGHTS) {
-        c->weight_channels = w->ic >= SPLIT_CHANNELS ? w->ic / 2 : w->ic;
-        c->weight_tiles = w->kh * ceil_divide((size_t)w->ic, (size_t)c->weight_channels);
-        size_t tile_width = (size_t)w->kw * (size_t)c->weight_channels;
-        width = width < tile_width ? tile_width : width;
+        c->weight_filters = w->oc >= SPLIT_FILTERS ? w->oc / 2 : w->oc;
+        c->weight_tiles = w->kh * ceil_divide((size_t)w->oc, (size_t)c->weight_filters);
     }
     c->scratch = (size_t)c->rows * width + SLACK;
 }
@@ -302,26 +301,23 @@ void pixels_backward(const struct convolution *c, const struct kernels *k, int n
     }
 }
 
-/* A tile is one kernel row of some input channels; each of its taps is a product of its own,
- * because weights of one channel slice are not neighbours across taps. */
+/* A tile is one kernel row of some filters. */
 void pixels_weights_tile(const struct convolution *c, const struct kernels *k, int n, int tile,
                          const float *x, const float *dy, float *dw, float *scratch)
 {
     const struct window *w = &c->window;
-    int ki = tile % w->kh, c0 = tile / w->kh * c->weight_channels;
-    int c1 = smaller_of(c0 + c->weight_channels, w->ic), channels = c1 - c0;
-    struct block b = {.k0 = ki, .k1 = ki + 1, .c0 = c0, .c1 = c1, .width = w->kw * channels};
-    int tiles = rows_tiles(c, n);
+    int ki = tile % w->kh, first = tile / w->kh * c->weight_filters;
+    int width = w->kw * w->ic, tiles = rows_tiles(c, n);
+    struct block b = {.k0 = ki, .k1 = ki + 1, .c1 = w->ic, .width = width, .y = first};
+    b.weights = (size_t)ki * (size_t)width * (size_t)w->oc + (size_t)first;
     for (int t = 0; t < tiles; t++) {
         struct rows rows = rows_of(c, n, tiles, t);
-        struct matrix columns = columns_of(c, k, &rows, &b, x, scratch);
-        for (int kj = 0; kj < w->kw; kj++) {
-            size_t tap = (size_t)(ki * w->kw + kj) * (size_t)w->ic + (size_t)c0;
-            struct product p = {channels, w->oc, rows.count, .add = t > 0, .stride = w->oc};
-            p.a = (struct matrix){columns.data + kj * channels, columns.stride, true};
-            p.b = (struct matrix){dy + outputs_at(w, &rows, &b), w->oc, false};
-            p.c = dw + tap * (size_t)w->oc;
-            k->product(p, false);
-        }
+        struct product p = {width, smaller_of(c->weight_filters, w->oc - first), rows.count,
+                            .add = t > 0, .stride = w->oc};
+        p.a = columns_of(c, k, &rows, &b, x, scratch);
+        p.a.transposed = true;
+        p.b = (struct matrix){dy + outputs_at(w, &rows, &b), w->oc, false};
+        p.c = dw + b.weights;
+        k->product(p, false);
     }
 }

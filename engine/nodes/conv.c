@@ -111,8 +111,8 @@ static void prepare(const struct node *node, const struct tile *tile)
 static void forward(const struct node *node, const struct tile *tile)
 {
     const struct convolution made = made_of(node);
-    convolution_forward(&made, tile->kernels, tile->n, tile->x[0],
-                        node_parameter(node, tile, 0), tile->y, tile->scratch);
+    convolution_forward(&made, tile->kernels, tile->n, tile->x[0], node_parameter(node, tile, 0),
+                        tile->y, tile->scratch);
 }
 
 static void backward(const struct node *node, const struct tile *tile)
@@ -127,8 +127,8 @@ static void backward(const struct node *node, const struct tile *tile)
 static void backward_weights(const struct node *node, const struct tile *tile, int index)
 {
     const struct convolution made = made_of(node);
-    convolution_backward_weights_tile(&made, tile->kernels, tile->n, index, tile->x[0],
-                                      tile->dy, node_gradient(node, tile, 0), tile->scratch);
+    convolution_backward_weights_tile(&made, tile->kernels, tile->n, index, tile->x[0], tile->dy,
+                                      node_gradient(node, tile, 0), tile->scratch);
 }
 
 static const struct node_example examples[] = {

@@ -77,3 +77,29 @@ def test_extreme_sizes(colonnade, tmp_path, shape):
         if keys["type"] == "conv":
             keys["filters"] = 3
     check(colonnade, tmp_path, nodes, shape, threads=3)
+
+
+CONVS = {
+    "taps": dict(filters=5, kernel=3), "pointwise": dict(filters=7, kernel=1),
+    "pixels": dict(filters=12, kernel=3, stride=2, padding=1),
+    "rows": dict(filters=9, kernel="3x4", padding=2, dilation="1x2"),
+    "depthwise": dict(filters=12, kernel=3, groups=12, padding="same"),
+    "groups": dict(filters=8, kernel=2, groups=4),
+}
+
+
+@pytest.mark.parametrize("pool", [
+    dict(type="maxpool", kernel=2), dict(type="avgpool", kernel=3),
+    dict(type="maxpool", kernel="2x3", stride="3x4", padding="1, 0, 0, 1"),
+    dict(type="avgpool", kernel=2, stride=4)])
+@pytest.mark.parametrize("activation", ["none", "relu", "gelu"])
+def test_conv_before_a_pool_that_does_not_reach_its_end(colonnade, tmp_path, pool, activation):
+    text, names = node("stem", type="conv", filters=12, kernel=1), []
+    for name, keys in CONVS.items():
+        source = "input" if name == "taps" else "stem"
+        text += node(name, type="conv", inputs=source, activation=activation, **keys)
+        text += node(name + "_pool", **pool) + node(name + "_all", type="dense", units=4)
+        names.append(name + "_all")
+    text += node("join", type="add", inputs=", ".join(names))
+    sample = Sample(tmp_path, (3, 18, 17), 4, train=10)
+    Comparison(colonnade, tmp_path, sample, TRAIN + text, threads=2).check()

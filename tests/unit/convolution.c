@@ -412,7 +412,7 @@ Test(convolution, the_tested_shapes_reach_every_plan)
         weights_apart[c.lowering] += c.weight_tiles > 0;
         tiles += c.rows > 0 && shapes[i].n * w.oh * w.ow > c.rows;
         kernel_rows += c.rows > 0 && c.kernel_rows < w.kh;
-        narrow_slices += c.weight_tiles > 0 && w.ic % c.weight_channels != 0;
+        narrow_slices += c.weight_tiles > 0 && w.oc % c.weight_filters != 0;
     }
     for (size_t i = 0; i < 4; i++)
         cr_expect_gt(lowerings[i], 1, "lowering %zu", i);

@@ -139,6 +139,62 @@ Test(graph, nodes_may_be_written_in_any_order)
     graph_destroy(graph);
 }
 
+/* [conv] on 11x11, what stands in `more`, and a dense node to end on: what of [conv] is made. */
+static struct shape made_of_conv(const char *kernel, const char *more)
+{
+    char text[512];
+    snprintf(text, sizeof text,
+             "[conv]\ntype = conv\nfilters = 4\nkernel = %s\n%s\n[out]\ntype = dense\nunits = 2\n",
+             kernel, more);
+    struct graph *graph = graph_of((struct shape){3, 13, 12}, 2, text);
+    const struct node *node = &graph->nodes[graph_find(graph, "conv")];
+    const int kernel_size = atoi(kernel);
+    cr_expect_eq(node->declared.h, 14 - kernel_size);
+    cr_expect_eq(node->declared.w, 13 - kernel_size);
+    cr_expect_eq(node->macs,
+                 (uint64_t)(12 * kernel_size * kernel_size * shape_pixels(node->declared)));
+    const struct shape made = node->out;
+    graph_destroy(graph);
+    return made;
+}
+
+Test(graph, what_no_pooling_reaches_is_not_made)
+{
+    struct shape made = made_of_conv("3", "[p]\ntype = maxpool\nkernel = 2");
+    cr_expect(made.h == 10 && made.w == 10, "%dx%d", made.h, made.w);
+    made = made_of_conv("3", "activation = gelu\n[p]\ntype = avgpool\nkernel = 4x3");
+    cr_expect(made.h == 8 && made.w == 9, "%dx%d", made.h, made.w);
+    made = made_of_conv("3", "[p]\ntype = maxpool\nkernel = 2\nstride = 3\npadding = 1, 0, 0, 0");
+    cr_expect(made.h == 10 && made.w == 8, "%dx%d", made.h, made.w);
+}
+
+Test(graph, what_anything_reaches_is_made)
+{
+    static const char *const nodes[] = {
+        "[p]\ntype = maxpool\nkernel = 2\nceil = true",
+        "[p]\ntype = maxpool\nkernel = 2\npadding = same",
+        "[b]\ntype = batchnorm\n[p]\ntype = avgpool\nkernel = 2",
+        "[p]\ntype = avgpool\nkernel = 2\n[o]\ntype = dense\nunits = 2\n"
+        "[all]\ntype = dense\nunits = 2\ninputs = conv\n[s]\ntype = add\ninputs = o, all"};
+    for (size_t i = 0; i < sizeof nodes / sizeof nodes[0]; i++) {
+        struct shape made = made_of_conv("3", nodes[i]);
+        cr_expect(made.h == 11 && made.w == 10, "%s: %dx%d", nodes[i], made.h, made.w);
+    }
+}
+
+/* Its columns are its input, pixel by pixel. */
+Test(graph, a_pointwise_convolution_is_made_whole)
+{
+    struct graph *graph =
+        graph_of((struct shape){3, 13, 12}, 2,
+                 "[stem]\ntype = conv\nfilters = 16\nkernel = 3\n"
+                 "[conv]\ntype = conv\nfilters = 4\nkernel = 1\n"
+                 "[p]\ntype = maxpool\nkernel = 2\n[out]\ntype = dense\nunits = 2\n");
+    const struct node *node = &graph->nodes[graph_find(graph, "conv")];
+    cr_expect(node->out.h == 11 && node->out.w == 10, "%dx%d", node->out.h, node->out.w);
+    graph_destroy(graph);
+}
+
 Test(graph, parameters_and_multiply_adds_of_lenet5_are_the_books)
 {
     struct graph *graph = graph_of((struct shape){1, 28, 28}, 10,

@@ -863,7 +863,7 @@ Test(infer, golden_samples_are_the_first_test_images)
 
 #define WRITTEN_NETWORK                                                                            \
     DATA "[conv1]\ntype = conv\nfilters = 4\nkernel = 3\npadding = same\nactivation = relu\n"      \
-         "[pool1]\ntype = maxpool\nkernel = 2\n"                                                   \
+         "[pool1]\ntype = maxpool\nkernel = 3\nstride = 2\n"                                       \
          "[conv2]\ntype = conv\nfilters = 4\nkernel = 3\npadding = same\nbias = false\n"           \
          "activation = prelu\n[norm]\ntype = batchnorm\n[rectified]\ntype = relu\n"                \
          "[pool2]\ntype = maxpool\nkernel = 3\nstride = 1\npadding = same\n"                       \
@@ -887,7 +887,8 @@ Test(trace, nodes_give_what_they_were_written_to_give)
     train_on(&experiment, 2);
     const struct run *run = experiment.run;
     const struct graph *graph = run->graph;
-    cr_assert_geq(graph->nodes[graph_find(graph, "rectified")].moved, 1); /* the hard case */
+    cr_assert_geq(graph->nodes[graph_find(graph, "rectified")].moved, 1); /* the hard cases */
+    cr_assert_eq(graph->nodes[graph_find(graph, "conv1")].out.h, 7);
     for (int i = 0; i < run->golden.n; i++) {
         struct trace trace;
         const float *input = run->golden.input + i * 64;
@@ -899,11 +900,11 @@ Test(trace, nodes_give_what_they_were_written_to_give)
         cr_expect_arr_eq(trace.outputs[0], input, 64 * sizeof *input);
         for (int j = 0; j < 4 * 64; j++)
             cr_expect_geq(conv1[j], 0);
-        for (int j = 0; j < 4 * 16; j++) {
-            const int c = j / 16, y = j / 4 % 4, x = j % 4;
-            cr_expect_eq(pool1[j], greatest(conv1, 8, c, 2 * y, 2 * x, 2));
+        for (int j = 0; j < 4 * 9; j++) {
+            const int c = j / 9, y = j / 3 % 3, x = j % 3;
+            cr_expect_eq(pool1[j], greatest(conv1, 8, c, 2 * y, 2 * x, 3));
             cr_expect_eq(rectified[j], fmaxf(norm[j], 0));
-            cr_expect_eq(pool2[j], greatest(rectified, 4, c, y - 1, x - 1, 3));
+            cr_expect_eq(pool2[j], greatest(rectified, 3, c, y - 1, x - 1, 3));
             cr_expect_eq(sum[j], pool1[j] + pool2[j]);
         }
         /* Of other cuts of the work: 1e-6 of numbers of a few units. */
