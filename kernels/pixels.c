@@ -11,8 +11,8 @@
 
 enum {
     TILE_ROWS = 512,            /* output pixels a tile: 64 to 256 cost 3 to 14 % of a step */
-    PIECES_FILTERS = 128,       /* up to so many output channels products in pieces are faster: */
-    PIECES_FLOATS = 150 * 1000, /* then a tile's columns fit into half of a megabyte of L2, */
+    PIECES_FILTERS = 256,       /* up to so many output channels products in pieces are faster: */
+    PIECES_FLOATS = 400 * 1000, /* then a tile's columns fit into L2, */
     PIECES_ROWS = 128,          /* but it has so many rows at least */
     SPLIT_CHANNELS = 256,       /* from here on one kernel row at a time */
     ROWS_CHANNELS = 192,        /* by rows up to so many channels, in and out, */
@@ -28,8 +28,7 @@ static size_t plan_tiles(struct convolution *c)
     const struct window *w = &c->window;
     size_t width = (size_t)c->kernel_rows * (size_t)w->kw * (size_t)(w->ic / w->g);
     c->rows = TILE_ROWS;
-    int filters = c->by_rows ? ROWS_CHANNELS : PIECES_FILTERS;
-    c->pieces = product_small_is_fast() && w->oc / w->g <= filters;
+    c->pieces = product_small_is_fast() && w->oc / w->g <= PIECES_FILTERS;
     if (c->pieces) {
         size_t rows = PIECES_FLOATS / width;
         c->rows = rows > PIECES_ROWS ? smaller_of((int)rows, TILE_ROWS) : PIECES_ROWS;
@@ -318,6 +317,6 @@ void pixels_weights_tile(const struct convolution *c, const struct kernels *k, i
         p.a.transposed = true;
         p.b = (struct matrix){dy + outputs_at(w, &rows, &b), w->oc, false};
         p.c = dw + b.weights;
-        k->product(p, false);
+        k->product(p, c->pieces);
     }
 }

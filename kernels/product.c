@@ -8,11 +8,12 @@
 enum {
     NARROW_N = 64,  /* with so few columns b's piece may be longer: */
     NARROW_K = 256, /* then 64 KB of b, */
-    PIECE_N = 128,  /* else 32 KB */
-    PIECE_K = 64,
-    LARGE = 256, /* from here on in both n and k packing costs nothing */
-    UNIT_M = 8,  /* pieces have a multiple of so many rows */
-    UNIT_N = 64  /* and columns: four vectors, the kernels' widest step */
+    PIECE_N = 128,  /* else 96 KB, */
+    PIECE_K = 192,
+    TRANSPOSED_K = 64, /* or 32 KB where a is transposed and strides are long */
+    LARGE = 256,       /* above this in both n and k packing costs nothing */
+    UNIT_M = 8,        /* pieces have a multiple of so many rows */
+    UNIT_N = 64        /* and columns: four vectors, the kernels' widest step */
 };
 
 bool product_small_is_fast(void)
@@ -63,7 +64,8 @@ static int piece(int total, int most, int unit)
 static void multiply_pieces(const struct product *p)
 {
     int n_size = piece(p->n, p->n <= NARROW_N ? NARROW_N : PIECE_N, UNIT_N);
-    int k_size = piece(p->k, p->n <= NARROW_N ? NARROW_K : PIECE_K, 1);
+    int k_most = p->n <= NARROW_N ? NARROW_K : p->a.transposed ? TRANSPOSED_K : PIECE_K;
+    int k_size = piece(p->k, k_most, 1);
     int m_most = PRODUCT_SMALL / (least(n_size, p->n) * k_size) / UNIT_M * UNIT_M;
     int m_size = piece(p->m, m_most, UNIT_M);
     for (int m = 0; m < p->m; m += m_size)
@@ -81,7 +83,7 @@ static bool is_small(const struct product *p)
 
 void product(struct product p, bool pieces)
 {
-    bool large = p.n >= LARGE && p.k >= LARGE;
+    bool large = p.n > LARGE && p.k > LARGE;
     if (pieces && !is_small(&p) && !large && !p.b.transposed)
         multiply_pieces(&p);
     else
