@@ -170,12 +170,15 @@ Test(graph, what_no_pooling_reaches_is_not_made)
 
 Test(graph, what_anything_reaches_is_made)
 {
+    static const char two_readers[] =
+        "[p]\ntype = avgpool\nkernel = 2\n[o]\ntype = dense\nunits = 2\n"
+        "[all]\ntype = dense\nunits = 2\ninputs = conv\n[s]\ntype = add\ninputs = o, all";
     static const char *const nodes[] = {
         "[p]\ntype = maxpool\nkernel = 2\nceil = true",
         "[p]\ntype = maxpool\nkernel = 2\npadding = same",
         "[b]\ntype = batchnorm\n[p]\ntype = avgpool\nkernel = 2",
-        "[p]\ntype = avgpool\nkernel = 2\n[o]\ntype = dense\nunits = 2\n"
-        "[all]\ntype = dense\nunits = 2\ninputs = conv\n[s]\ntype = add\ninputs = o, all"};
+        two_readers,
+    };
     for (size_t i = 0; i < sizeof nodes / sizeof nodes[0]; i++) {
         struct shape made = made_of_conv("3", nodes[i]);
         cr_expect(made.h == 11 && made.w == 10, "%s: %dx%d", nodes[i], made.h, made.w);
