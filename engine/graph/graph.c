@@ -223,16 +223,14 @@ out:
     return status;
 }
 
-static int consumers_of(const struct draft *draft, int index, int *only)
+/* How many inputs of other nodes a node's output is. */
+static int consumers_of(const struct node *nodes, int count, int index)
 {
-    int count = 0;
-    for (int i = 0; i < draft->count; i++)
-        for (int j = 0; j < draft->nodes[i].input_count; j++)
-            if (draft->nodes[i].inputs[j] == index) {
-                *only = i;
-                count++;
-            }
-    return count;
+    int consumers = 0;
+    for (int i = 0; i < count; i++)
+        for (int j = 0; j < nodes[i].input_count; j++)
+            consumers += nodes[i].inputs[j] == index;
+    return consumers;
 }
 
 /* max(f(x)) = f(max(x)) for an f that never decreases: taken after the maximum, f and its bias work
@@ -242,10 +240,10 @@ static int swap_with_maximum(struct draft *draft, int output)
     for (int m = 0; m < draft->count; m++) {
         struct node *maximum = &draft->nodes[m];
         while (maximum->type->takes_maximum) {
-            int f = maximum->inputs[0], only;
+            int f = maximum->inputs[0];
             struct node *before = &draft->nodes[f];
             if (!before->type->monotone || !before->type->monotone(before) ||
-                consumers_of(draft, f, &only) != 1)
+                consumers_of(draft->nodes, draft->count, f) != 1)
                 break;
             for (int i = 0; i < draft->count; i++)
                 for (int j = 0; j < draft->nodes[i].input_count; j++)
@@ -376,13 +374,9 @@ out:
     return status;
 }
 
-static int readers_of(const struct graph *graph, int index)
+static bool is_read_once(const struct graph *graph, int index)
 {
-    int count = 0;
-    for (int i = 0; i < graph->count; i++)
-        for (int j = 0; j < graph->nodes[i].input_count; j++)
-            count += graph->nodes[i].inputs[j] == index;
-    return count;
+    return consumers_of(graph->nodes, graph->count, index) == 1;
 }
 
 static void cut(struct shape *shape, struct shape read)
@@ -401,12 +395,12 @@ static void cut_unread(struct graph *graph)
             continue;
         struct shape read = reader->type->reads(reader);
         int made = reader->inputs[0];
-        if (graph->nodes[made].type == &node_epilogue && readers_of(graph, made) == 1) {
+        if (graph->nodes[made].type == &node_epilogue && is_read_once(graph, made)) {
             epilogue = &graph->nodes[made];
             made = epilogue->inputs[0];
         }
         struct node *node = &graph->nodes[made];
-        if (!node->type->cuts || !node->type->cuts(node) || readers_of(graph, made) != 1)
+        if (!node->type->cuts || !node->type->cuts(node) || !is_read_once(graph, made))
             continue;
         cut(&node->out, read);
         cut(&reader->in, read);

@@ -103,11 +103,8 @@ const page = (function () {
             type: 'line',
             data: { datasets: lines },
             options: {
-                animation: false,
                 parsing: false,
                 normalized: true,
-                responsive: true,
-                maintainAspectRatio: false,
                 interaction: { mode: 'index', intersect: false, axis: 'x' },
                 scales: {
                     x: Object.assign(axis(ticks.count, { precision: 0 }), { type: 'linear' },
@@ -149,6 +146,8 @@ const page = (function () {
     function keepDrawn(draw) {
         Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
         Chart.defaults.font.size = 11;
+        Chart.defaults.animation = false;
+        Chart.defaults.maintainAspectRatio = false;
         let charts = draw();
         function redraw() {
             charts.forEach((chart) => chart.destroy());

@@ -96,11 +96,8 @@
             type: 'line',
             data: { datasets: lines(curve) },
             options: {
-                animation: false,
                 parsing: false,
                 normalized: true,
-                responsive: true,
-                maintainAspectRatio: false,
                 events: [],
                 scales: {
                     x: Object.assign(axis(ticks.count, Object.assign({ precision: 0 }, small)), {

@@ -59,9 +59,6 @@
                 ],
             },
             options: {
-                animation: false,
-                responsive: true,
-                maintainAspectRatio: false,
                 scales: {
                     x: Object.assign(axis(ticks.number), { beginAtZero: true }),
                     y: axis(ticks.percent),
