@@ -25,51 +25,6 @@ const struct check_kind_type check_kinds[CHECK_KINDS] = {
     [CHECK_NEAR] = {"near", CHECK_NOTE},
 };
 
-/* --- images by number --- */
-
-bool check_in_test(const struct check *check, size_t image)
-{
-    return image >= check->data->train.count;
-}
-
-size_t check_index(const struct check *check, size_t image)
-{
-    return check_in_test(check, image) ? image - check->data->train.count : image;
-}
-
-static const struct split *split_of(const struct check *check, size_t image)
-{
-    return check_in_test(check, image) ? &check->data->test : &check->data->train;
-}
-
-int32_t check_label(const struct check *check, size_t image)
-{
-    return split_of(check, image)->labels[check_index(check, image)];
-}
-
-bool check_label_fits(const struct check *check, size_t image)
-{
-    const int32_t label = check_label(check, image);
-    return label >= 0 && label < check->data->classes;
-}
-
-const char *check_file(const struct check *check, size_t image)
-{
-    const struct split *split = split_of(check, image);
-    return split->files ? split->files[check_index(check, image)] : NULL;
-}
-
-enum check_kind check_copy_kind(const struct check *check, const struct check_copy *copy)
-{
-    const bool across = check_in_test(check, copy->image) != check_in_test(check, copy->original);
-    const bool two_labels = check_label(check, copy->image) != check_label(check, copy->original);
-    if (across)
-        return copy->exact ? CHECK_SAME_ACROSS : CHECK_NEAR_ACROSS;
-    if (two_labels)
-        return copy->exact ? CHECK_SAME_TWO_LABELS : CHECK_NEAR_TWO_LABELS;
-    return copy->exact ? CHECK_SAME : CHECK_NEAR;
-}
-
 /* --- looking --- */
 
 /* What a thread works with. */
@@ -118,7 +73,7 @@ static enum colonnade_status read_pixels(const struct check *check, size_t image
                                          struct colonnade_error *error)
 {
     const struct dataset *data = check->data;
-    const struct split *split = split_of(check, image);
+    const struct split *split = check_split(check, image);
     const size_t bytes = (size_t)data->h * (size_t)data->w * (size_t)data->c;
     const char *file = check_file(check, image);
     const struct image_target target = {data->c, data->h, data->w, IMAGE_STRETCH};

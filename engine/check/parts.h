@@ -4,6 +4,9 @@
 
 #include "engine/check/check.h"
 
+/* images.c: the split that an image is of; what check.h has of images stands there, too. */
+const struct split *check_split(const struct check *check, size_t image);
+
 /* copies.c */
 
 /* What an image is compared by. A thumbnail of even sides: blocks of 2x2 make the grid of 9x8
