@@ -74,6 +74,18 @@ struct array parameter_array(const struct parameter *parameter)
     return array;
 }
 
+void stored_weight_plain(const struct named_parameter *item, struct stored_weight *stored)
+{
+    size_t stride = 1;
+    *stored = (struct stored_weight){.array = parameter_array(item->parameter)};
+    snprintf(stored->path, sizeof stored->path, "%s", item->name);
+    for (int i = ARRAY_RANK - 1; i >= 0; i--) {
+        stored->extents[i] = i < stored->array.rank ? (size_t)stored->array.dims[i] : 1;
+        stored->strides[i] = stride;
+        stride *= stored->extents[i];
+    }
+}
+
 /* CRC-32 of what came before, and of these values as the file has them. */
 static uint32_t add_checksum(uint32_t checksum, const float *values, size_t count)
 {

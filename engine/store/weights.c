@@ -53,18 +53,6 @@ static char *names_close(struct name_list *names)
     return NULL;
 }
 
-void stored_weight_plain(const struct named_parameter *item, struct stored_weight *stored)
-{
-    size_t stride = 1;
-    *stored = (struct stored_weight){.array = parameter_array(item->parameter)};
-    snprintf(stored->path, sizeof stored->path, "%s", item->name);
-    for (int i = ARRAY_RANK - 1; i >= 0; i--) {
-        stored->extents[i] = i < stored->array.rank ? (size_t)stored->array.dims[i] : 1;
-        stored->strides[i] = stride;
-        stride *= stored->extents[i];
-    }
-}
-
 static bool find_stored(const struct taking *taking, const struct named_parameter *item,
                         struct stored_weight *stored)
 {
