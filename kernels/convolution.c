@@ -51,12 +51,14 @@ struct convolution convolution_plan_for(struct window window, enum layout x_layo
     return c;
 }
 
-struct convolution convolution_cut(const struct convolution *c, int oh, int ow)
+struct convolution convolution_cut(const struct convolution *c, int ih, int iw, int oh, int ow)
 {
     struct convolution cut = *c;
     cut.output_rows = smaller_of(c->output_rows, oh);
     cut.columns.oh -= c->window.oh - oh;
     cut.columns.ow = ow;
+    cut.columns.ih = cut.window.ih = ih;
+    cut.columns.iw = cut.window.iw = iw;
     cut.window.oh = oh;
     cut.window.ow = ow;
     return cut;

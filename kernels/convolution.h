@@ -29,6 +29,7 @@ struct convolution {
     int rows;                       /* output pixels a tile of columns, at the most */
     int kernel_rows;                /* kernel rows a column matrix, at the most */
     int output_rows;                /* taps first, and by rows: output rows of an image a tile */
+    int data_rows;                  /* by rows, pixels first: the same of the data gradient */
     struct window columns;          /* the same: the window whose columns are gathered: this one, */
     bool by_rows;       /* or its first kernel row, whose columns serve a product for each */
     int merged;         /* > 0: so many groups at a time as one dense block: see groups.c */
@@ -45,9 +46,10 @@ struct convolution convolution_plan(struct window window);
 /* The way for x in a given layout: where that is not the wanted one the gather is slower. */
 struct convolution convolution_plan_for(struct window window, enum layout x_layout);
 
-/* The same convolution of the first oh rows and ow columns of its output alone: y and dy are as
- * large as that, and what is not made has no gradient. Not for LOWERING_POINTWISE. */
-struct convolution convolution_cut(const struct convolution *c, int oh, int ow);
+/* The same convolution of the first ih rows and iw columns of its input, which must be all that the
+ * first oh rows and ow columns of its output read, to those: x, y and their gradients are as large
+ * as that. LOWERING_POINTWISE can only be cut to what it is. */
+struct convolution convolution_cut(const struct convolution *c, int ih, int iw, int oh, int ow);
 
 /* Distance in memory between neighbours of the weights seen as [g, oc/g, ic/g, kh, kw], which is
  * PyTorch's order. */

@@ -87,7 +87,7 @@ void pixels_plan(struct convolution *c, enum layout x_layout)
     c->y_layout = LAYOUT_NHWC;
     if (weights < APART_WEIGHTS && rows_pay(c)) {
         size_t columns = plan_rows(c), adjoint_columns;
-        adjoint_of(c, &adjoint_columns);
+        c->data_rows = adjoint_of(c, &adjoint_columns).output_rows;
         c->transposed = weights;
         c->scratch = (columns > adjoint_columns ? columns : adjoint_columns) + SLACK;
         return;
@@ -282,6 +282,7 @@ void pixels_backward(const struct convolution *c, const struct kernels *k, int n
     if (dx && c->by_rows) {
         size_t columns;
         struct convolution adjoint = adjoint_of(c, &columns);
+        adjoint.output_rows = smaller_of(c->data_rows, w->ih); /* as planned, though x be cut */
         convolve(&adjoint, k, n, dy, transposed, add_dx, dx, scratch);
         dx = NULL;
     }

@@ -109,7 +109,7 @@ static const struct verb verbs[] = {
     {"bench", "CONFIG", "times training steps, or inference, of a config",
      "Medians over rounds, with this machine's sgemm measured in turn beside them.\n"
      "A multiply-add is two operations; training counts as three times the forward pass.\n"
-     "What no pooling reads of a convolution is not made, and not counted.\n",
+     "What no pooling reads, and what only that is made of, is not made, and not counted.\n",
      OPTION_SET | OPTION_BATCH | OPTION_THREADS | OPTION_SECONDS | OPTION_INFERENCE | OPTION_JSON,
      1, 1, verb_bench},
     {"pack", "CONFIG", "writes the config's data as one HDF5 file",

@@ -385,11 +385,12 @@ static void cut(struct shape *shape, struct shape read)
     shape->w = read.w;
 }
 
-/* Rows and columns that no window of a pooling reaches are not made: a convolution of 11x11 before
- * a pooling of 2x2 makes 10x10. What is left has the values that it had. */
+/* Rows and columns that no window of a pooling reaches are not made, nor what only they are made
+ * of: a convolution of 11x11 before a pooling of 2x2 makes 10x10, and of a 13x13 pooling before it
+ * 12x12. What is left has the values that it had. Readers come before what they read. */
 static void cut_unread(struct graph *graph)
 {
-    for (int i = 0; i < graph->count; i++) {
+    for (int i = graph->count - 1; i >= 0; i--) {
         struct node *reader = &graph->nodes[i], *epilogue = NULL;
         if (!reader->type->reads)
             continue;

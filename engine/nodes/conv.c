@@ -92,15 +92,21 @@ static void plan(const struct node *node, struct node_plan *plan)
         plan->images = (c->rows + shape_pixels(node->out) - 1) / shape_pixels(node->out);
 }
 
+static struct shape reads(const struct node *node)
+{
+    const struct convolution *c = node->lowered;
+    return window_reads(node, &c->window);
+}
+
 static bool cuts(const struct node *node)
 {
     return ((const struct convolution *)node->lowered)->lowering != LOWERING_POINTWISE;
 }
 
-/* What of the convolution is made. */
+/* The convolution of what of its input and output is made. */
 static struct convolution made_of(const struct node *node)
 {
-    return convolution_cut(node->lowered, node->out.h, node->out.w);
+    return convolution_cut(node->lowered, node->in.h, node->in.w, node->out.h, node->out.w);
 }
 
 static void prepare(const struct node *node, const struct tile *tile)
@@ -182,6 +188,7 @@ const struct node_type node_conv = {
     .inputs_most = 1,
     .examples = examples,
     .epilogue = epilogue,
+    .reads = reads,
     .cuts = cuts,
     .build = build,
     .plan = plan,

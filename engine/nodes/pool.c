@@ -84,22 +84,24 @@ static enum colonnade_status build_global(struct node *node, const struct node_b
     return finish_build(node, &window, error);
 }
 
-/* Up to where the last windows end. */
 static struct shape reads(const struct node *node)
 {
-    const struct window *w = node->lowered;
-    const int rows = (w->oh - 1) * w->sh + w->kh - w->pt;
-    const int columns = (w->ow - 1) * w->sw + w->kw - w->pl;
-    return (struct shape){node->in.c, rows < w->ih ? rows : w->ih,
-                          columns < w->iw ? columns : w->iw};
+    return window_reads(node, node->lowered);
 }
 
-/* The window over what of the input is made. */
+static bool cuts(const struct node *node)
+{
+    return true;
+}
+
+/* The window over what of the input and the output is made. */
 static struct window made_of(const struct node *node)
 {
     struct window made = *(const struct window *)node->lowered;
     made.ih = node->in.h;
     made.iw = node->in.w;
+    made.oh = node->out.h;
+    made.ow = node->out.w;
     return made;
 }
 
@@ -177,6 +179,7 @@ const struct node_type node_maxpool = {
     .examples = window_examples,
     .takes_maximum = true,
     .reads = reads,
+    .cuts = cuts,
     .build = build_window,
     .plan = plan_maximum,
     .forward = maximum_forward,
@@ -193,6 +196,7 @@ const struct node_type node_avgpool = {
     .inputs_most = 1,
     .examples = window_examples,
     .reads = reads,
+    .cuts = cuts,
     .build = build_window,
     .plan = plan_average,
     .forward = average_forward,

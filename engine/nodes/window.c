@@ -97,3 +97,20 @@ enum colonnade_status window_resolve(struct node *node, const struct node_build 
 out:
     return status;
 }
+
+/* Of an axis with `in` and `out` pixels: at least one. */
+static int pixels_read(int in, int out, int kernel, int stride, int dilation, int padding)
+{
+    const int end = (out - 1) * stride + (kernel - 1) * dilation + 1 - padding;
+    return end < 1 ? 1 : end < in ? end : in;
+}
+
+struct shape window_reads(const struct node *node, const struct window *window)
+{
+    const struct window *w = window;
+    return (struct shape){
+        .c = node->in.c,
+        .h = pixels_read(node->in.h, node->out.h, w->kh, w->sh, w->dh, w->pt),
+        .w = pixels_read(node->in.w, node->out.w, w->kw, w->sw, w->dw, w->pl),
+    };
+}

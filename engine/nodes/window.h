@@ -16,4 +16,7 @@ enum colonnade_status window_resolve(struct node *node, const struct node_build 
                                      const struct window_settings *settings, struct window *window,
                                      struct colonnade_error *error);
 
+/* What of node->in the windows of node->out reach: all up to where the last ones end. */
+struct shape window_reads(const struct node *node, const struct window *window);
+
 #endif

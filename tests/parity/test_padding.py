@@ -51,6 +51,26 @@ def test_dilated_and_grouped_conv(colonnade, tmp_path, padding, groups):
 
 
 @pytest.mark.parametrize("kind", ["maxpool", "avgpool"])
+@pytest.mark.parametrize("channels", [3, 12, 32])
+def test_of_what_is_read_in_part_the_rest_is_not_missed(colonnade, tmp_path, channels, kind):
+    """The last pooling reads less than there is, so less than there is was read before it."""
+    text, names = node("stem", type="conv", filters=channels, kernel=1), []
+    for keys in (dict(), dict(stride=2), dict(dilation=2), dict(groups=channels),
+                 dict(groups=3 if channels % 3 == 0 else 4), dict(padding=1), dict(kernel="4x2")):
+        name = f"branch{len(names)}"
+        conv = {"type": "conv", "filters": channels, "kernel": 3} | keys
+        text += node(name, inputs="stem", **conv)
+        text += node(name + "_pool", type=kind, kernel=2, stride=1)
+        text += node(name + "_conv", **conv, activation="relu")
+        text += node(name + "_last", type=kind, kernel=4, stride=5)
+        text += node(name + "_all", type="dense", units=4)
+        names.append(name + "_all")
+    text += node("join", type="add", inputs=", ".join(names))
+    sample = Sample(tmp_path, (3, 31, 29), 4, train=10)
+    Comparison(colonnade, tmp_path, sample, TRAIN.replace("0.05", "0.01") + text, 2).check()
+
+
+@pytest.mark.parametrize("kind", ["maxpool", "avgpool"])
 @pytest.mark.parametrize("ceil", ["false", "true"])
 @pytest.mark.parametrize("stride", STRIDES + ("4",))
 @pytest.mark.parametrize("padding", ["valid", "1", "0, 1, 1, 0", "1, 0, 0, 1"])

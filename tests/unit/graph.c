@@ -168,6 +168,26 @@ Test(graph, what_no_pooling_reaches_is_not_made)
     cr_expect(made.h == 10 && made.w == 8, "%dx%d", made.h, made.w);
 }
 
+/* 13x12 by 3x3 is 11x10, pooled 5x5, by 2x2 4x4, of which 3x3 is pooled: of 4x4 of 8x8. */
+Test(graph, what_is_made_only_for_what_no_pooling_reaches_is_not_made)
+{
+    static const char more[] = "activation = %s\n[p]\ntype = %s\nkernel = 2\n"
+                               "[c]\ntype = conv\nfilters = 3\nkernel = 2\n%s\n"
+                               "[q]\ntype = maxpool\nkernel = 3";
+    char text[256];
+    snprintf(text, sizeof text, more, "relu", "maxpool", "activation = relu");
+    struct shape made = made_of_conv("3", text);
+    cr_expect(made.h == 8 && made.w == 8, "%dx%d", made.h, made.w);
+    snprintf(text, sizeof text, more, "gelu", "avgpool", "groups = 1");
+    made = made_of_conv("3", text);
+    cr_expect(made.h == 8 && made.w == 8, "%dx%d", made.h, made.w);
+    snprintf(text, sizeof text, more, "relu", "maxpool", "padding = 1"); /* 6x6 of 5x5 */
+    made = made_of_conv("3", text);
+    cr_expect(made.h == 10 && made.w == 10, "%dx%d", made.h, made.w);
+    made = made_of_conv("3", "[c]\ntype = conv\nfilters = 3\nkernel = 2\nstride = 4x3");
+    cr_expect(made.h == 10 && made.w == 8, "%dx%d", made.h, made.w);
+}
+
 Test(graph, what_anything_reaches_is_made)
 {
     static const char two_readers[] =

@@ -25,7 +25,7 @@ const struct layer layers[] = {
     {"lenet5", "fc3", LAYER_DENSE, 64, LAYOUT_NHWC, WINDOW(84, 1, 10, 1, 1, 1, 0)},
     {"typical", "conv1", LAYER_CONV, 128, LAYOUT_NCHW, WINDOW(1, 28, 32, 26, 3, 1, 0)},
     {"typical", "pool1", LAYER_MAXPOOL, 128, LAYOUT_NHWC, WINDOW(32, 26, 32, 13, 2, 2, 0)},
-    {"typical", "conv1", LAYER_EPILOGUE, 128, LAYOUT_NHWC, WINDOW(32, 13, 32, 13, 1, 1, 0)},
+    {"typical", "conv1", LAYER_EPILOGUE, 128, LAYOUT_NHWC, WINDOW(32, 12, 32, 12, 1, 1, 0)},
     {"typical", "conv2", LAYER_CONV, 128, LAYOUT_NHWC, WINDOW(32, 13, 64, 11, 3, 1, 0)},
     {"typical", "pool2", LAYER_MAXPOOL, 128, LAYOUT_NHWC, WINDOW(64, 11, 64, 5, 2, 2, 0)},
     {"typical", "conv2", LAYER_EPILOGUE, 128, LAYOUT_NHWC, WINDOW(64, 5, 64, 5, 1, 1, 0)},
