@@ -2,6 +2,7 @@
 #include "engine/data/image.h"
 
 #include "engine/base/memory.h"
+#include "engine/data/headers.h"
 #include "engine/data/libvips.h"
 #include "engine/data/netpbm.h"
 
@@ -210,6 +211,83 @@ static enum colonnade_status open_image(struct decoding *decoding, int shrink,
              load[id](decoding->source, &decoding->image, "access", VIPS_ACCESS_SEQUENTIAL,
                       "fail_on", VIPS_FAIL_ON_ERROR, shrink > 1 ? "shrink" : NULL, shrink, NULL);
     return failed ? decode_error(decoding, error) : COLONNADE_OK;
+}
+
+/* --- what libvips takes for something else --- */
+
+static bool tiff_comes_out_right(const struct tiff_header *header)
+{
+    switch (header->photometric) {
+    case TIFF_WHITE_IS_ZERO:
+    case TIFF_BLACK_IS_ZERO:
+    case TIFF_RGB:
+    case TIFF_PALETTE:
+    case TIFF_SEPARATED:
+        return true;
+    case TIFF_YCBCR: /* JPEG's decoder makes RGB of it */
+        return header->compression == TIFF_JPEG;
+    default:
+        return false;
+    }
+}
+
+/* It passes on samples of any other kind as they are, takes CIELab's white for D65, and any further
+ * sample for alpha. */
+static enum colonnade_status settle_tiff(struct decoding *decoding, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const struct tiff_header header =
+        tiff_read_header(decoding->file->bytes, decoding->file->count);
+    VipsImage *next = NULL;
+    int failed;
+    if (!tiff_comes_out_right(&header))
+        RAISE(COLONNADE_FAILURE,
+              "%s: its photometric interpretation is %" PRId64 "%s; a TIFF may be grey, RGB, CMYK, "
+              "of a palette, or YCbCr compressed as JPEG",
+              decoding->file->path, header.photometric,
+              header.photometric == TIFF_YCBCR    ? " (YCbCr)"
+              : header.photometric == TIFF_CIELAB ? " (CIELab)"
+                                                  : "");
+    if (header.extra_sample == TIFF_UNSPECIFIED && decoding->image->Bands > 1) {
+        failed = decoding->lib->vips_extract_band(decoding->image, &next, 0, "n",
+                                                  decoding->image->Bands - 1, NULL);
+        TRY(take(decoding, failed, next, error));
+    }
+out:
+    return status;
+}
+
+/* It has black where the first frame, which its canvas always holds, does not reach. */
+static enum colonnade_status settle_gif(struct decoding *decoding, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const struct libvips *lib = decoding->lib;
+    const struct gif_frame frame = gif_first_frame(decoding->file->bytes, decoding->file->count);
+    const int canvas_w = decoding->image->Xsize, canvas_h = decoding->image->Ysize;
+    VipsImage *next = NULL;
+    int failed;
+    if (frame.width == canvas_w && frame.height == canvas_h)
+        goto out;
+    failed = lib->vips_crop(decoding->image, &next, frame.left, frame.top, frame.width,
+                            frame.height, NULL);
+    TRY(take(decoding, failed, next, error));
+    failed = lib->vips_embed(decoding->image, &next, frame.left, frame.top, canvas_w, canvas_h,
+                             "extend", VIPS_EXTEND_WHITE, NULL);
+    TRY(take(decoding, failed, next, error));
+out:
+    return status;
+}
+
+static enum colonnade_status settle(struct decoding *decoding, struct colonnade_error *error)
+{
+    switch (decoding->format->id) {
+    case TIFF:
+        return settle_tiff(decoding, error);
+    case GIF:
+        return settle_gif(decoding, error);
+    default:
+        return COLONNADE_OK;
+    }
 }
 
 static bool is_turned(const struct decoding *decoding)
@@ -427,6 +505,7 @@ static enum colonnade_status decode(struct decoding *decoding, struct image_fact
     enum colonnade_status status = COLONNADE_OK;
     size_t bytes;
     TRY(open_image(decoding, 1, error));
+    TRY(settle(decoding, error));
     TRY(check_header(decoding, facts, error));
     TRY(shrink_on_load(decoding, error));
     TRY(convert_colours(decoding, error));

@@ -3,9 +3,10 @@
  * JPEG, PNG, WebP, BMP, TIFF, GIF, PGM and PPM are told apart by content, not by name. An
  * image is turned as its EXIF says, and comes out as 8 bits of grey or RGB, whatever it was: deeper
  * ones are scaled, palettes looked up, CMYK is converted (by its profile, if it has one), what is
- * transparent is laid over white. Of several pages or frames the first one counts. Profiles of grey
- * and RGB images are not applied. Grey is the luma of ITU-R BT.601, so that an RGB file without
- * colours gives what the grey file does.
+ * transparent, or what a GIF's frame leaves free, is laid over white. Of several pages or frames
+ * the first one counts. Profiles of grey and RGB images are not applied. TIFFs of CIELab, or of
+ * YCbCr not compressed as JPEG, are refused. Grey is the luma of ITU-R BT.601, so that an RGB file
+ * without colours gives what the grey file does.
  *
  * Resizing is Lanczos with 3 lobes where it shrinks, bicubic where it enlarges.
  */

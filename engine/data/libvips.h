@@ -20,8 +20,10 @@
     X(vips_colourspace)                                                                            \
     X(vips_concurrency_set)                                                                        \
     X(vips_crop)                                                                                   \
+    X(vips_embed)                                                                                  \
     X(vips_error_buffer)                                                                           \
     X(vips_error_clear)                                                                            \
+    X(vips_extract_band)                                                                           \
     X(vips_flatten)                                                                                \
     X(vips_gifload_source)                                                                         \
     X(vips_image_get_orientation)                                                                  \

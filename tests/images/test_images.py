@@ -161,6 +161,94 @@ def test_cmyk_is_converted(reader, name):
     assert yellow[2] < 90 and yellow[:2].min() > 180
 
 
+# --- TIFF's colours and further samples ---
+
+@pytest.mark.parametrize("mode,number", [("YCbCr", 6), ("LAB", 8)])
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+def test_a_tiff_of_other_colours_is_refused(reader, mode, number, compression):
+    image = Image.fromarray(RGB).convert("YCbCr")
+    image = image if mode == "YCbCr" else Image.frombytes("LAB", (W, H), image.tobytes())
+    image.save(reader.path("other.tiff").decode(), compression=compression)
+    name = {"LAB": "CIELab"}.get(mode, mode)
+    assert reader.error("other.tiff") == (
+        f"its photometric interpretation is {number} ({name}); a TIFF may be grey, RGB, CMYK, of a "
+        "palette, or YCbCr compressed as JPEG")
+
+
+def test_a_tiff_of_ycbcr_in_jpeg_comes_out_as_it_is(reader):
+    Image.fromarray(RGB).convert("YCbCr").save(reader.path("jpeg.tiff").decode(),
+                                               compression="jpeg", quality=98)
+    assert abs(reader.pixels("jpeg.tiff", 3, H, W) - RGB).max() <= JPEG
+
+
+def tiff(order, wide, samples, extra):
+    """Of 8 bits, RGB and further samples [H, W, bands], with tag 338 unless `extra` is None; `order`
+    is struct's, a `wide` one has offsets of 8 bytes."""
+    bands = samples.shape[2]
+    tags = {256: (4, W), 257: (4, H), 258: (3, 0), 259: (3, 1), 262: (3, 2), 273: (4, 0),
+            277: (3, bands), 278: (4, H), 279: (4, samples.size)}
+    if extra is not None:
+        tags[338] = (3, extra)
+    inner = "Q" if wide else "I"
+    start = 16 if wide else 8
+    end = start + struct.calcsize(order + ("Q" if wide else "H") + inner) \
+        + len(tags) * struct.calcsize(order + "HH" + 2 * inner)
+    header = (b"II" if order == "<" else b"MM") + (
+        struct.pack(order + "HHHQ", 43, 8, 0, start) if wide else struct.pack(order + "HI", 42, start))
+    fields = b""
+    for tag, (kind, value) in tags.items():
+        count = bands if tag == 258 else 1
+        content = struct.pack(order + ("H" if kind == 3 else "I"), value)
+        if tag == 273:
+            content = struct.pack(order + "I", end + 2 * bands)
+        if tag == 258:
+            bits = struct.pack(order + f"{bands}H", *[8] * bands)
+            content = bits if wide and bands <= 4 else struct.pack(order + inner, end)
+        fields += struct.pack(order + "HH" + inner, tag, kind, count)
+        fields += content.ljust(struct.calcsize(inner), b"\0")
+    return (header + struct.pack(order + ("Q" if wide else "H"), len(tags)) + fields
+            + bytes(struct.calcsize(inner)) + struct.pack(order + f"{bands}H", *[8] * bands)
+            + samples.tobytes())
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("wide", [False, True])
+def test_a_further_sample_of_a_tiff_is_alpha_unless_it_says_that_it_is_unspecified(
+        reader, order, wide):
+    further = np.linspace(0, 255, H * W).reshape(H, W).astype(np.uint8)
+    samples = np.dstack([RGB, further])
+    share = further[..., None] / 255
+    reader.write("alpha.tiff", tiff(order, wide, samples, 2))
+    reader.write("unspecified.tiff", tiff(order, wide, samples, 0))
+    assert abs(reader.pixels("alpha.tiff", 3, H, W)
+               - (RGB * share + 255 * (1 - share))).max() <= 1  # flattening may round down
+    assert (reader.pixels("unspecified.tiff", 3, H, W) == RGB).all()
+    assert reader.facts("alpha.tiff") == (H, W, 4)
+    assert reader.facts("unspecified.tiff") == (H, W, 3)
+
+
+# --- frames ---
+
+@pytest.mark.parametrize("transparent", [False, True])
+@pytest.mark.parametrize("left,top", [(0, 0), (5, 0), (0, 7), (5, 7)])
+def test_what_the_first_frame_of_a_gif_leaves_free_is_white(reader, left, top, transparent):
+    image = Image.fromarray(RGB).quantize(200)
+    shown = np.full((H + 7, W + 5, 3), 255)
+    shown[top:top + H, left:left + W] = np.asarray(image.convert("RGB"))
+    options = {"comment": b"before the frame"}
+    if transparent:
+        options["transparency"] = clear = image.getpixel((3, 3))
+        shown[top:top + H, left:left + W][np.asarray(image) == clear] = 255
+    image.save(reader.path("frame.gif").decode(), **options)
+    content = bytearray(open(reader.path("frame.gif"), "rb").read())
+    frame = content.index(b"," + struct.pack("<HHHH", 0, 0, W, H))
+    content[6:10] = struct.pack("<HH", W + 5, H + 7)
+    content[frame + 1:frame + 5] = struct.pack("<HH", left, top)
+    reader.write("frame.gif", content)
+    assert reader.facts("frame.gif")[:2] == (H + 7, W + 5)
+    assert (reader.pixels("frame.gif", 3, H + 7, W + 5) == shown).all()
+
+
 def turned(array, orientation):
     """`array` as a viewer shows it: EXIF 2.32, tag 0x112."""
     return {
