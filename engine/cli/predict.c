@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 
 enum { BATCH = 256, TOP_DEFAULT = 5 };
@@ -151,18 +150,6 @@ out:
     return status;
 }
 
-/* In folders of images lie other files too: an image is known by its name there. */
-static bool named_as_image(const char *name)
-{
-    static const char *const suffixes[] = {"jpg",  "jpeg", "png", "webp", "bmp", "tif",
-                                           "tiff", "gif",  "pbm", "pgm",  "ppm", "pnm"};
-    const char *dot = strrchr(name, '.');
-    for (size_t i = 0; dot && i < sizeof suffixes / sizeof *suffixes; i++)
-        if (strcasecmp(dot + 1, suffixes[i]) == 0)
-            return true;
-    return false;
-}
-
 static int wanted_entry(const struct dirent *entry)
 {
     return entry->d_name[0] != '.';
@@ -195,7 +182,7 @@ static enum colonnade_status add_entry(struct prediction *prediction, const char
         fail(prediction, path, strerror(errno));
     else if (S_ISDIR(info.st_mode))
         TRY(add_folder(prediction, path, error));
-    else if (named_as_image(name))
+    else if (image_is_named(name)) /* other files lie there too */
         TRY(add_file(prediction, path, error));
 out:
     free(path);

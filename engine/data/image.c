@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -96,6 +97,17 @@ static const struct format {
 };
 
 enum { FORMAT_COUNT = sizeof formats / sizeof *formats, INNER_AT = 8, INNER_BYTES = 4 };
+
+bool image_is_named(const char *name)
+{
+    static const char *const suffixes[] = {"jpg",  "jpeg", "png", "webp", "bmp", "tif",
+                                           "tiff", "gif",  "pgm", "ppm",  "pnm"};
+    const char *dot = strrchr(name, '.');
+    for (size_t i = 0; dot && i < sizeof suffixes / sizeof *suffixes; i++)
+        if (strcasecmp(dot + 1, suffixes[i]) == 0)
+            return true;
+    return false;
+}
 
 static const struct format *find_format(const struct file *file)
 {

@@ -15,6 +15,7 @@
 
 #include "engine/base/error.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* What a header may say before anything is decoded: bombs are small files. */
@@ -46,5 +47,9 @@ struct image_facts {
 enum colonnade_status image_read(const char *path, const struct image_target *target,
                                  uint8_t *pixels, struct image_facts *facts,
                                  struct colonnade_error *error);
+
+/* Whether a file's name ends like one of these formats', in capitals or not: for folders in which
+ * other files lie, too. */
+bool image_is_named(const char *name);
 
 #endif

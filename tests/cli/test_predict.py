@@ -117,6 +117,7 @@ def test_folders_are_read_by_name_through_all_levels(run):
                  "set/.dir/d.pgm", "lone.pgm"]:
         write_image(run.folder / name, run.images[1])
     (run.folder / "set/notes.txt").write_text("no image")
+    (run.folder / "set/mask.pbm").write_text("P1 1 1 0")
     (run.folder / "set/loop").symlink_to(".")
     results = run.json("predict", "small.h5", "lone.pgm", "set", "set/a/")
     assert [result["image"] for result in results] == [
