@@ -58,7 +58,10 @@ enum colonnade_status experiment_config(struct config **config, const char *path
 enum colonnade_status experiment_graph(struct graph **graph, struct config *config,
                                        struct colonnade_error *error);
 
-/* dataset_open(); what it passed over is listed on standard error. */
+/* What was passed over, on standard error. */
+void experiment_list_skipped(const struct dataset *data);
+
+/* dataset_open(), and that list. */
 enum colonnade_status experiment_data(struct dataset **data, struct config *config,
                                       const struct data_request *request,
                                       struct colonnade_error *error);

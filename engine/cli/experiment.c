@@ -81,15 +81,19 @@ out:
     return status;
 }
 
+void experiment_list_skipped(const struct dataset *data)
+{
+    for (size_t i = 0; i < data->skipped_count; i++)
+        fprintf(stderr, "skipped: %s\n", data->skipped[i]);
+}
+
 enum colonnade_status experiment_data(struct dataset **data, struct config *config,
                                       const struct data_request *request,
                                       struct colonnade_error *error)
 {
     enum colonnade_status status = dataset_open(data, config, request, error);
-    if (status != COLONNADE_OK)
-        return status;
-    for (size_t i = 0; i < (*data)->skipped_count; i++)
-        fprintf(stderr, "skipped: %s\n", (*data)->skipped[i]);
+    if (status == COLONNADE_OK)
+        experiment_list_skipped(*data);
     return status;
 }
 

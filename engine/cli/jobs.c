@@ -161,6 +161,7 @@ static enum colonnade_status start(struct jobs *jobs, size_t index, size_t combi
         RAISE(COLONNADE_FAILURE, "no process for a job: %s", strerror(errno));
     jobs->jobs[index] = (struct job){process, ends[0], combination, seed};
     jobs->running++;
+    jobs->board->listed[sweep_data_index(&jobs->board->sweep->grid, combination)] = true;
     ends[0] = -1;
 out:
     for (int i = 0; i < 2; i++)

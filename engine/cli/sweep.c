@@ -3,7 +3,10 @@
  */
 #include "engine/cli/sweep.h"
 
+#include "engine/base/memory.h"
+
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* --- results --- */
@@ -125,15 +128,27 @@ static bool sweeps_data(const struct sweep_grid *grid)
     return false;
 }
 
-enum colonnade_status board_open_row(const struct sweep_board *board, struct sweep_data *data,
+/* Rows whose keys of [data] are the same have the same images. */
+static void list_skipped_once(struct sweep_board *board, const struct sweep_data *data)
+{
+    if (board->listed[data->index])
+        return;
+    board->listed[data->index] = true;
+    table_clear(board);
+    experiment_list_skipped(data->data);
+}
+
+enum colonnade_status board_open_row(struct sweep_board *board, struct sweep_data *data,
                                      size_t combination, size_t seed, int sharers,
                                      struct sweep_row *row, struct colonnade_error *error)
 {
     struct colonnade_error reason = {0};
     const enum colonnade_status status =
         sweep_data_open(data, board->sweep, combination, seed, sharers, &reason);
-    if (status == COLONNADE_OK)
+    if (status == COLONNADE_OK) {
+        list_skipped_once(board, data);
         return COLONNADE_OK;
+    }
     if (!sweeps_data(&board->sweep->grid))
         return error_set(error, status, "%s", reason.message);
     sweep_row_end(row, SWEEP_FAILED, reason.message);
@@ -222,6 +237,8 @@ static enum colonnade_status open_sweep(struct sweep_board *board, const struct 
     TRY(experiment_load(&config, options->operands[0], options, error));
     TRY(sweep_create(&board->sweep, config, error));
     board->path = board->sweep->settings.output;
+    TRY(memory_allocate(&board->listed, board->sweep->grid.combinations, sizeof *board->listed,
+                        "combinations", error));
     TRY(jobs_divide(board->sweep, options->jobs ? options->jobs : 1, error));
     TRY(check_destination(board->path, options->resume, error));
     TRY(sweep_check_shapes(board->sweep, error));
@@ -294,6 +311,7 @@ enum colonnade_status verb_sweep(const struct options *options, struct colonnade
     status = run(&board, error);
     signals_defer(false);
 out:
+    free(board.listed);
     sweep_destroy(board.sweep);
     return status;
 }

@@ -12,7 +12,8 @@ struct sweep_board {
     bool json, quiet, terminal, drawn;
     size_t to_train, trained; /* rows, of this start of the program */
     double start, last_draw;  /* seconds */
-    const char *note;         /* of the row under way, on a terminal */
+    bool *listed;             /* [combinations], by sweep_data_index(): whether what their data
+                               * skipped has been */
 };
 
 /* sweep_table.c: rows as people read them. */
@@ -31,10 +32,11 @@ enum colonnade_status table_print(const struct sweep *sweep, struct colonnade_er
 enum colonnade_status board_take(struct sweep_board *board, size_t combination, size_t seed,
                                  struct colonnade_error *error);
 
-/* Opens the data of a row. Where they are the row's own, and cannot be read, the row has failed,
- * which is no error: then `data->data` is NULL. The second saves the sweep then, the first is for
- * any process; `sharers` as sweep_data_open() has it. */
-enum colonnade_status board_open_row(const struct sweep_board *board, struct sweep_data *data,
+/* Opens the data of a row, and lists what they skip where no row before has had the same. Where
+ * they are the row's own, and cannot be read, the row has failed, which is no error: then
+ * `data->data` is NULL. The second saves the sweep then, the first is for any process; `sharers` as
+ * sweep_data_open() has it. */
+enum colonnade_status board_open_row(struct sweep_board *board, struct sweep_data *data,
                                      size_t combination, size_t seed, int sharers,
                                      struct sweep_row *row, struct colonnade_error *error);
 enum colonnade_status board_open_data(struct sweep_board *board, struct sweep_data *data,

@@ -368,6 +368,35 @@ def test_a_process_that_is_killed_is_a_row_with_a_reason(program, grid):
     assert table["status"] == ["complete", "failed"] and "signal 9" in table["reason"][1]
 
 
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=needs_two_cores)])
+@pytest.mark.parametrize("memory", [0, 1], ids=["in memory", "from files"])
+def test_what_the_data_skip_is_listed_once(program, grid, jobs, memory):
+    """Once for each size that is swept, whatever else is; a megabyte has no room for the images of a split."""
+    for i in range(6):
+        for split in ("train", "test"):
+            path = program.folder / "pictures" / split / "ab"[i % 2] / f"{i}.pgm"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"P5 1 1 255\n" + bytes([40 * i]))
+    (program.folder / "pictures/train/a/2.pgm").write_bytes(b"P5 1 1 255\n")
+    base = CONFIG[:CONFIG.index("[data]")] + """
+[data]
+source = folder
+path = pictures
+size = 300
+on_bad_image = skip
+""" + CONFIG[CONFIG.index("[train]"):]
+    name = grid("""
+[sweep]
+data.size = 300, 301
+train.lr = 0.01, 0.02
+""", base)
+    done = program.run("sweep", name, "--jobs", jobs, "--set", f"data.memory={memory}",
+                       "--set", "conv1.stride=20", "--set", "train.epochs=1")
+    skipped = [line for line in done.stderr.splitlines() if line.startswith("skipped: ")]
+    assert skipped == ["skipped: pictures/train/a/2.pgm: is damaged or cut short: it has 0 of 1 "
+                       "samples"] * 2
+
+
 def test_more_jobs_than_cores_are_refused(program, grid):
     assert "--jobs 1000" in program.run("sweep", grid(), "--jobs", 1000, status=2).stderr
 
