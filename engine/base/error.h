@@ -11,6 +11,8 @@
 
 #include "engine/colonnade.h"
 
+#include <stdint.h>
+
 /* Fills `error` (NULL is fine) and returns `status`. */
 enum colonnade_status error_set(struct colonnade_error *error, enum colonnade_status status,
                                 const char *format, ...) __attribute__((format(printf, 3, 4)));
@@ -19,6 +21,12 @@ enum colonnade_status error_set(struct colonnade_error *error, enum colonnade_st
 enum colonnade_status error_set_at(struct colonnade_error *error, enum colonnade_status status,
                                    const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
+
+/* The ending of a counted word: "1 step", "2 steps". */
+static inline const char *plural(uint64_t count)
+{
+    return count == 1 ? "" : "s";
+}
 
 #define RAISE(code, ...)                                                                           \
     do {                                                                                           \

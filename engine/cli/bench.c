@@ -69,8 +69,9 @@ static enum colonnade_status open_data(struct bench *bench, struct colonnade_err
     TRY(sampler_create(&bench->sampler, bench->data, PART_TRAINING, batch, error));
     bench->batches = sampler_samples(bench->sampler) / (size_t)batch;
     if (bench->batches == 0)
-        RAISE(COLONNADE_USAGE, "%s: a mini-batch of %d, but the training part has %zu images",
-              bench->config->path, batch, sampler_samples(bench->sampler));
+        RAISE(COLONNADE_USAGE, "%s: a mini-batch of %d, but the training part has %zu image%s",
+              bench->config->path, batch, sampler_samples(bench->sampler),
+              plural(sampler_samples(bench->sampler)));
     sampler_begin(bench->sampler, 1, 0);
 out:
     return status;
@@ -274,10 +275,10 @@ static enum colonnade_status print_for_people(const struct bench *bench,
                                               struct colonnade_error *error)
 {
     const char *kernel = blas_facts().kernel;
-    printf("%s: %s, mini-batches of %d, %d thread%s, BLAS kernel %s, median of %zu rounds\n",
+    printf("%s: %s, mini-batches of %d, %d thread%s, BLAS kernel %s, median of %zu round%s\n",
            bench->config->path, bench->training ? "training" : "inference", bench->settings.batch,
-           bench->threads, bench->threads == 1 ? "" : "s", kernel ? kernel : "unknown",
-           figures->rounds);
+           bench->threads, plural(bench->threads), kernel ? kernel : "unknown", figures->rounds,
+           plural(figures->rounds));
     printf("%s images/s, %.3f ms a step\n", count_text((uint64_t)figures->images_per_second),
            1e3 * figures->step_seconds);
     printf("%.1f GFLOP/s%s, %.0f %% of this machine's sgemm: %.1f GFLOP/s\n", figures->gflops,

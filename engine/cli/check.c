@@ -241,14 +241,13 @@ static enum colonnade_status print_for_people(const struct check *check,
     const struct dataset *data = check->data;
     const size_t errors = check_findings(check, CHECK_ERROR);
     const size_t warnings = check_findings(check, CHECK_WARNING);
-    printf("%s training and %s test images, %s, %d classes: ", count_text(data->train.count),
-           count_text(data->test.count), shape_text((struct shape){data->c, data->h, data->w}),
-           data->classes);
+    printf("%s training and %s test image%s, %s, %d classes: ", count_text(data->train.count),
+           count_text(data->test.count), plural(data->test.count),
+           shape_text((struct shape){data->c, data->h, data->w}), data->classes);
     if (errors + warnings == 0)
         printf("nothing is wrong\n");
     else
-        printf("%zu error%s, %zu warning%s\n", errors, errors == 1 ? "" : "s", warnings,
-               warnings == 1 ? "" : "s");
+        printf("%zu error%s, %zu warning%s\n", errors, plural(errors), warnings, plural(warnings));
     for (int kind = 0; kind < CHECK_KINDS; kind++)
         if (check->found[kind] > 0)
             print_finding(check, kind);
@@ -407,7 +406,7 @@ enum colonnade_status verb_check(const struct options *options, struct colonnade
     const size_t errors = check_findings(check, CHECK_ERROR);
     if (errors > 0)
         RAISE(COLONNADE_FAILURE, "%s: %zu error%s in the data", options->operands[0], errors,
-              errors == 1 ? "" : "s");
+              plural(errors));
 out:
     check_destroy(check);
     dataset_destroy(data);

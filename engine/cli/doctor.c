@@ -73,7 +73,7 @@ static void print_machine(int threads)
     find_line("/proc/cpuinfo", "model name", cpu, sizeof cpu);
     printf("CPU          %s\n", cpu);
     printf("cores        %ld in the machine, %d for this process; a run takes %d thread%s\n",
-           sysconf(_SC_NPROCESSORS_ONLN), usable_cores(), threads, threads == 1 ? "" : "s");
+           sysconf(_SC_NPROCESSORS_ONLN), usable_cores(), threads, plural(threads));
     printf("kernels      %s\n", kernels_best()->isa);
     printf("memory       %s available\n", bytes_text(available_bytes()));
 }
@@ -164,7 +164,8 @@ static int warn_of_machine(int threads)
     if (memory > 0 && memory < memory_least && ++count)
         printf("warning: %s of memory are available\n", bytes_text(memory));
     if (getloadavg(&load, 1) == 1 && load > 0.5 * threads && ++count)
-        printf("warning: the machine is busy: a load of %.1f on %d cores\n", load, threads);
+        printf("warning: the machine is busy: a load of %.1f on %d core%s\n", load, threads,
+               plural(threads));
     return count;
 }
 

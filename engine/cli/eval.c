@@ -110,9 +110,9 @@ static enum colonnade_status print_for_people(const struct run *run,
                                               const struct evaluation *evaluation,
                                               struct colonnade_error *error)
 {
-    printf("%s images: accuracy %.2f %%, top-5 %.2f %%, loss %.4f\n\n",
-           count_text(evaluation->count), 100 * evaluation->accuracy, 100 * evaluation->top5,
-           evaluation->loss);
+    printf("%s image%s: accuracy %.2f %%, top-5 %.2f %%, loss %.4f\n\n",
+           count_text(evaluation->count), plural(evaluation->count), 100 * evaluation->accuracy,
+           100 * evaluation->top5, evaluation->loss);
     printf("%-*s  precision  recall      f1   count\n", name_width(run), "class");
     for (int i = 0; i < evaluation->classes; i++)
         printf("%-*s  %9.4f  %6.4f  %6.4f  %6lld\n", name_width(run), run->data.class_names[i],

@@ -56,7 +56,7 @@ enum colonnade_status jobs_divide(struct sweep *sweep, int jobs, struct colonnad
         return error_set(error, COLONNADE_USAGE,
                          "colonnade sweep: --jobs %d: this process may run on %d core%s, and each "
                          "job needs one",
-                         jobs, count, count == 1 ? "" : "s");
+                         jobs, count, plural(count));
     if (jobs > 1)
         sweep->threads = (sweep->threads < count ? sweep->threads : count) / jobs;
     if (sweep->threads < 1)

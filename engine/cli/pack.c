@@ -16,9 +16,9 @@ static enum colonnade_status print_packed(const struct dataset *data, const char
         json_add(object, "classes", json_object_new_int(data->classes));
         return output_json(object, error);
     }
-    printf("%s: %s images to train on and %s to test, %dx%dx%d, %d classes\n", path,
-           count_text(data->train.count), count_text(data->test.count), data->c, data->h, data->w,
-           data->classes);
+    printf("%s: %s image%s to train on and %s to test, %dx%dx%d, %d classes\n", path,
+           count_text(data->train.count), plural(data->train.count), count_text(data->test.count),
+           data->c, data->h, data->w, data->classes);
     return output_flush(error);
 }
 

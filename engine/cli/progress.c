@@ -31,9 +31,9 @@ static enum colonnade_status begin(void *context, const struct run *run, size_t 
     struct progress_display *display = context;
     display->terminal = terminal_is_live();
     display->batches = batches;
-    fprintf(stderr, "%s: %s parameters, %s steps an epoch, %d thread%s -> %s\n", display->name,
-            count_text(run->graph->parameters), count_text(batches), display->threads,
-            display->threads == 1 ? "" : "s", run->settings.output);
+    fprintf(stderr, "%s: %s parameters, %s step%s an epoch, %d thread%s -> %s\n", display->name,
+            count_text(run->graph->parameters), count_text(batches), plural(batches),
+            display->threads, plural(display->threads), run->settings.output);
     if (run->progress.step)
         fprintf(stderr, "going on after step %ld, in epoch %d\n", run->progress.step,
                 run->progress.epoch + 1);

@@ -97,7 +97,7 @@ static enum colonnade_status print_for_people(const struct graph *graph,
     printf("\n%s parameters, %s multiply-adds an image\n", count_text(graph->parameters),
            count_text(graph->macs));
     printf("training with mini-batches of %d on %d thread%s takes %s beside the data\n",
-           settings->batch, threads, threads == 1 ? "" : "s", bytes_text((double)bytes));
+           settings->batch, threads, plural(threads), bytes_text((double)bytes));
     return output_flush(error);
 }
 

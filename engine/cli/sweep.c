@@ -92,8 +92,9 @@ static enum colonnade_status print_done(const struct sweep_board *board,
 {
     const struct tally tally = count_rows(board->sweep);
     if (!board->json) {
-        printf("%s: %zu rows complete, %zu failed, %zu invalid\n", board->path,
-               tally.rows[SWEEP_COMPLETE], tally.rows[SWEEP_FAILED], tally.rows[SWEEP_INVALID]);
+        printf("%s: %zu row%s complete, %zu failed, %zu invalid\n", board->path,
+               tally.rows[SWEEP_COMPLETE], plural(tally.rows[SWEEP_COMPLETE]),
+               tally.rows[SWEEP_FAILED], tally.rows[SWEEP_INVALID]);
         return output_flush(error);
     }
     struct json_object *line = json_object_new_object();
@@ -273,9 +274,9 @@ static enum colonnade_status keep_interrupted(struct sweep_board *board,
     board->sweep->status = RUN_INTERRUPTED;
     TRY(sweep_save(board->sweep, board->path, error));
     status = error_set(error, interrupted,
-                       "%s, %zu rows to train; %s is up to date: --resume goes on from there",
+                       "%s, %zu row%s to train; %s is up to date: --resume goes on from there",
                        interrupted == COLONNADE_TERMINATED ? "terminated" : "interrupted",
-                       tally.rows[SWEEP_WAITING], board->path);
+                       tally.rows[SWEEP_WAITING], plural(tally.rows[SWEEP_WAITING]), board->path);
 out:
     return status;
 }

@@ -76,13 +76,12 @@ void table_begin(struct sweep_board *board)
     const struct sweep_grid *grid = &sweep->grid;
     if (board->quiet)
         return;
-    fprintf(stderr, "%s: %zu combinations, %zu seed%s, %zu rows to train, ", sweep->config->path,
-            grid->combinations, grid->seed_count, grid->seed_count == 1 ? "" : "s",
-            board->to_train);
+    fprintf(stderr, "%s: %zu combination%s, %zu seed%s, %zu row%s to train, ", sweep->config->path,
+            grid->combinations, plural(grid->combinations), grid->seed_count,
+            plural(grid->seed_count), board->to_train, plural(board->to_train));
     if (sweep->jobs > 1)
         fprintf(stderr, "%d at a time, ", sweep->jobs);
-    fprintf(stderr, "%d thread%s -> %s\n", sweep->threads, sweep->threads == 1 ? "" : "s",
-            board->path);
+    fprintf(stderr, "%d thread%s -> %s\n", sweep->threads, plural(sweep->threads), board->path);
     print_names(stderr, grid);
     fprintf(stderr, "%6s  %8s  %8s  %10s  %s\n", "seed", "accuracy", "step ms", "images/s", "left");
     for (size_t i = 0; i < grid->combinations; i++)

@@ -84,8 +84,8 @@ static bool goes_on(const struct job *job, const struct options *options)
 
 static void print_taken(const struct job *job, const struct weights_taken *taken)
 {
-    fprintf(stderr, "%s: %zu array%s from %s: %s\n", job->path, taken->count,
-            taken->count == 1 ? "" : "s", job->settings.init_from, taken->taken);
+    fprintf(stderr, "%s: %zu array%s from %s: %s\n", job->path, taken->count, plural(taken->count),
+            job->settings.init_from, taken->taken);
     if (taken->drawn)
         fprintf(stderr, "%s: not in that file, so drawn anew: %s\n", job->path, taken->drawn);
     if (taken->unused)
@@ -179,8 +179,8 @@ static enum colonnade_status print_done(const struct run *run, const char *path,
     printf("%s: ", path);
     if (test)
         printf("test accuracy %.2f %%, test loss %.4f, ", 100 * test->accuracy, test->loss);
-    printf("%d epoch%s, %s steps, %.1f s", progress->epoch, progress->epoch == 1 ? "" : "s",
-           count_text((uint64_t)progress->step), progress->total_seconds);
+    printf("%d epoch%s, %s step%s, %.1f s", progress->epoch, plural(progress->epoch),
+           count_text((uint64_t)progress->step), plural(progress->step), progress->total_seconds);
     if (run->metrics.epoch_count)
         printf(", %s images/s",
                count_text(

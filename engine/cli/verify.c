@@ -62,13 +62,13 @@ static enum colonnade_status verify_outputs(const char *path, const struct run *
     TRY(infer(run, (size_t)golden->n, golden->input, threads, logits, error));
     TRY(compare(path, golden->logits, logits, count, &largest, error));
     if (memcmp(golden->logits, logits, count * sizeof *logits) == 0)
-        printf("%s: ok: %s; %zu logits of %d samples are the same to the last bit\n", path, weights,
-               count, golden->n);
+        printf("%s: ok: %s; %zu logits of %d sample%s are the same to the last bit\n", path,
+               weights, count, golden->n, plural(golden->n));
     else
         printf(
-            "%s: ok: %s; %zu logits of %d samples differ by %.2g at the most, below %.0e (another "
+            "%s: ok: %s; %zu logits of %d sample%s differ by %.2g at the most, below %.0e (another "
             "machine or BLAS kernel wrote them)\n",
-            path, weights, count, golden->n, largest, tolerance);
+            path, weights, count, golden->n, plural(golden->n), largest, tolerance);
 out:
     free(logits);
     return status;

@@ -277,7 +277,7 @@ static enum colonnade_status take_numbers(const struct dataset *data, const stru
             config, section, key, error,
             "[data] %s has %zu numbers; the images have %zu channel%s: give one number or "
             "one a channel",
-            key, numbers.count, c, c == 1 ? "" : "s");
+            key, numbers.count, c, plural(c));
     for (size_t i = 0; i < c && numbers.count > 0; i++)
         values[i] = (float)numbers.items[numbers.count == 1 ? 0 : i];
     return COLONNADE_OK;

@@ -331,7 +331,8 @@ static enum colonnade_status drop_bad(struct dataset *data, struct split *split,
     }
     split->count = kept;
     if (kept == 0)
-        RAISE(COLONNADE_FAILURE, "%s: none of its %zu images can be read", path, count);
+        RAISE(COLONNADE_FAILURE, "%s: none of its %zu image%s can be read", path, count,
+              plural(count));
 out:
     return status;
 }

@@ -55,7 +55,7 @@ enum colonnade_status source_set_shape(struct dataset *data, uint64_t h, uint64_
     if ((int)h != data->h || (int)w != data->w || (int)c != data->c)
         RAISE(COLONNADE_FAILURE,
               "%s: images of %dx%d with %d channel%s; the training images are %dx%d with %d", name,
-              (int)h, (int)w, (int)c, c == 1 ? "" : "s", data->h, data->w, data->c);
+              (int)h, (int)w, (int)c, plural(c), data->h, data->w, data->c);
 out:
     return status;
 }

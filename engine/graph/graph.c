@@ -203,7 +203,7 @@ static enum colonnade_status draft_inputs(struct draft *draft, int index, int ab
     if (count < type->inputs_least || count > type->inputs_most) {
         status = config_error(draft->config, section, "inputs", error,
                               "[%s] has %d input%s; a node of type %s takes %s%d", node->name,
-                              count, count == 1 ? "" : "s", type->name,
+                              count, plural(count), type->name,
                               type->inputs_least < type->inputs_most ? "at least " : "",
                               type->inputs_least);
         goto out;

@@ -173,8 +173,9 @@ enum colonnade_status plan_print(const struct plan *plan, char **text,
         return error_set(error, COLONNADE_FAILURE, "no memory for a text");
     for (int t = 0; t < plan->stage_count; t++) {
         const struct stage *stage = &plan->stages[t];
-        fprintf(out, "stage %d: tiles of %d images in %d units:", t, stage->images,
-                units_of(stage, plan->batch));
+        fprintf(out, "stage %d: tiles of %d image%s in %d unit%s:", t, stage->images,
+                plural(stage->images), units_of(stage, plan->batch),
+                plural(units_of(stage, plan->batch)));
         for (int i = stage->first; i < stage->end; i++) {
             const struct node *node = plan->nodes[plan->steps[i].node];
             fprintf(out, " %s%s%s%s", phase_name(plan->steps[i].phase),
@@ -182,7 +183,8 @@ enum colonnade_status plan_print(const struct plan *plan, char **text,
                     node->type->internal && node->name ? "+" : "",
                     plan->steps[i].y.present && plan->steps[i].y.private ? "*" : "");
         }
-        fprintf(out, "; %d items\n", stage->end_item - stage->first_item);
+        fprintf(out, "; %d item%s\n", stage->end_item - stage->first_item,
+                plural(stage->end_item - stage->first_item));
     }
     fprintf(out, "%zu bytes shared, %zu a thread\n", plan->batch_bytes, plan->private_bytes);
     fclose(out);

@@ -101,7 +101,8 @@ static void write_note(FILE *page, const struct filters *filters)
     const int *dims = filters->weight->dims;
     fputs("<p class=\"note\">", page);
     html_text(page, filters->node->name);
-    fprintf(page, ": %d filters of %d×%d×%d. ", dims[0], dims[1], dims[2], dims[3]);
+    fprintf(page, ": %d filter%s of %d×%d×%d. ", dims[0], plural(dims[0]), dims[1], dims[2],
+            dims[3]);
     if (dims[0] > FILTERS_SHOWN)
         fprintf(page, "The first %d are shown. ", FILTERS_SHOWN);
     if (dims[1] > CHANNELS_SHOWN)

@@ -133,9 +133,10 @@ static void write_note(FILE *page, const struct run *run)
           page);
     if (run->profile)
         fprintf(page,
-                "Milliseconds are those of a training step of up to %d images, the mean of %ld "
-                "steps on %d threads.</p>\n",
-                run->settings.batch, run->profile->steps, run->profile->threads);
+                "Milliseconds are those of a training step of up to %d image%s, the mean of %ld "
+                "step%s on %d thread%s.</p>\n",
+                run->settings.batch, plural(run->settings.batch), run->profile->steps,
+                plural(run->profile->steps), run->profile->threads, plural(run->profile->threads));
     else
         fputs("A run of <code>train --profile</code> shows the time of each node too.</p>\n", page);
 }

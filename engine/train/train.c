@@ -485,9 +485,10 @@ static enum colonnade_status keep_interrupted(struct trainer *trainer,
     enum colonnade_status status = COLONNADE_OK;
     trainer->run->status = RUN_INTERRUPTED;
     TRY(checkpoint(trainer, error));
-    status = error_set(error, interrupted, "%s after step %ld, %d epochs done",
+    status = error_set(error, interrupted, "%s after step %ld, %d epoch%s done",
                        interrupted == COLONNADE_TERMINATED ? "terminated" : "interrupted",
-                       trainer->run->progress.step, trainer->run->progress.epoch);
+                       trainer->run->progress.step, trainer->run->progress.epoch,
+                       plural(trainer->run->progress.epoch));
 out:
     return status;
 }

@@ -6,6 +6,8 @@ import pytest
 
 h5py = pytest.importorskip("h5py")
 
+from conftest import CONFIG
+
 
 def test_eval_has_the_keys_of_the_contract_and_agrees_with_training(trained):
     done = trained.json("train", "small.ini", "--resume")[-1]
@@ -185,3 +187,22 @@ def test_report_writes_one_page(trained):
     page = (trained.folder / "other.html").read_text()
     assert page == (trained.folder / "small.html").read_text()
     assert "<html" in page
+
+
+def test_one_thing_is_counted_as_one(program):
+    """One of all that can be had once: nothing that is printed says "1 things"."""
+    program.config("one.ini", CONFIG + "\n[sweep]\nconv1.filters = 3\n")
+    one = ["--set", "data.count=4", "--set", "data.validation=0", "--set", "data.limit_train=1",
+           "--set", "data.limit_test=1", "--set", "train.batch=1", "--set", "train.epochs=1",
+           "--set", "conv1.filters=1"]
+    done = [program.run("train", "one.ini", *one, "--threads", 1, "--profile"),
+            program.run("sweep", "one.ini", *one, "--out", "sweep.h5"),
+            program.run("summary", "one.ini", *one), program.run("check", "one.ini", *one),
+            program.run("pack", "one.ini", *one, "-o", "packed.h5"),
+            program.run("bench", "one.ini", *one, "--seconds", 0.1, "--threads", 1),
+            program.run("eval", "small.h5"), program.run("verify", "small.h5"),
+            program.run("report", "small.h5", "-o", "page.html")]
+    assert ", 1 epoch, 1 step, " in done[0].stdout
+    said = "".join(result.stdout + result.stderr for result in done)
+    said += (program.folder / "page.html").read_text()
+    assert re.findall(r"(?<![\w.,&;])1 (?:test )?[a-z]+s\b", said) == []
