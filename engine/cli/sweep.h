@@ -28,7 +28,26 @@ void table_clear(struct sweep_board *board);
 /* All combinations, on standard output. */
 enum colonnade_status table_print(const struct sweep *sweep, struct colonnade_error *error);
 
-/* sweep.c: saves the sweep with the row, and tells of it. */
+/* sweep_json.c: a combination and its seeds, on standard output. */
+enum colonnade_status sweep_print_json(const struct sweep *sweep, size_t combination,
+                                       struct colonnade_error *error);
+
+/* sweep_board.c: rows as they come. */
+
+/* How many rows have come to which end. */
+struct sweep_tally {
+    size_t rows[SWEEP_FAILED + 1]; /* by status */
+    const char *reason;            /* of the first that is not complete */
+};
+struct sweep_tally board_count(const struct sweep_board *board);
+
+/* Tells what is known before anything is trained: rows that a resumed sweep has, and invalid
+ * ones. */
+enum colonnade_status board_begin(struct sweep_board *board, struct colonnade_error *error);
+/* The last line: how many came to which end. */
+enum colonnade_status board_end(const struct sweep_board *board, struct colonnade_error *error);
+
+/* Saves the sweep with the row, and tells of it. */
 enum colonnade_status board_take(struct sweep_board *board, size_t combination, size_t seed,
                                  struct colonnade_error *error);
 
