@@ -7,15 +7,13 @@
 #endif
 
 /* Rows are short (10 to 200 floats): a call of memcpy, or a scalar tail, would cost as much as the
- * copy, so the tail is one masked vector where the processor has those. */
+ * copy, so vectors are masked where the processor can: the tail is one, and of whole ones gcc would
+ * make that call. */
 static inline void copy(float *restrict to, const float *restrict from, int n)
 {
 #ifdef __AVX512F__
-    int i = 0;
-    for (; i + 16 <= n; i += 16)
-        _mm512_storeu_ps(to + i, _mm512_loadu_ps(from + i));
-    if (i < n) {
-        __mmask16 mask = (__mmask16)((1u << (n - i)) - 1u);
+    for (int i = 0; i < n; i += 16) {
+        __mmask16 mask = (__mmask16)(n - i < 16 ? (1u << (n - i)) - 1u : 0xffffu);
         _mm512_mask_storeu_ps(to + i, mask, _mm512_maskz_loadu_ps(mask, from + i));
     }
 #else
@@ -89,9 +87,11 @@ static inline struct position position_of(const struct window *w, size_t row)
                              (int)(within % (size_t)w->ow)};
 }
 
-static inline void advance(const struct window *w, struct position *p)
+/* By some pixels, at the most to the next row. */
+static inline void advance(const struct window *w, struct position *p, int pixels)
 {
-    if (++p->ox < w->ow)
+    p->ox += pixels;
+    if (p->ox < w->ow)
         return;
     p->ox = 0;
     if (++p->oy < w->oh)
@@ -100,15 +100,48 @@ static inline void advance(const struct window *w, struct position *p)
     p->image++;
 }
 
+/* The columns of `pixels` neighbours whose kernel rows [k0, k1) each are one run of `width` floats
+ * inside of the image's width. */
+static void gather_whole(const struct window *w, const struct steps *steps,
+                         const struct position *p, int pixels, int k0, int k1, int width,
+                         const float *x, float *columns)
+{
+    ptrdiff_t pitch = (ptrdiff_t)(k1 - k0) * width, step = w->sw * (ptrdiff_t)steps->column;
+    const float *image = x + p->image * steps->image;
+    const ptrdiff_t ix = p->ox * w->sw - w->pl;
+    for (int ki = k0; ki < k1; ki++, columns += width) {
+        int iy = p->oy * w->sh - w->pt + ki * w->dh;
+        if (iy < 0 || iy >= w->ih) {
+            for (int r = 0; r < pixels; r++)
+                clear(columns + r * pitch, width);
+            continue;
+        }
+        const float *source = image + (size_t)iy * steps->row + ix * (ptrdiff_t)steps->column;
+        float *to = columns;
+        for (int r = 0; r < pixels; r++, to += pitch, source += step)
+            copy(to, source, width);
+    }
+}
+
 void KERNEL(im2col_pixels)(const struct window *w, enum layout layout, size_t row0, size_t rows,
                            int k0, int k1, int c0, int c1, const float *x, float *columns)
 {
     struct steps steps = image_steps(w, layout);
     struct position p = position_of(w, row0);
-    int channels = c1 - c0;
+    int channels = c1 - c0, pixels, whole_from, whole_to;
     /* Neighbouring taps of a kernel row are neighbours in memory: one run is copied. */
     bool contiguous = steps.channel == 1 && channels == w->ic && w->dw == 1;
-    for (size_t r = 0; r < rows; r++, advance(w, &p)) {
+    clip(-w->pl, w->sw, w->iw - (w->kw - 1) * w->dw, w->ow, &whole_from, &whole_to);
+    for (size_t r = 0; r < rows; r += (size_t)pixels, advance(w, &p, pixels)) {
+        pixels = 1;
+        if (contiguous && p.ox >= whole_from && p.ox < whole_to) {
+            pixels = whole_to - p.ox;
+            if (rows - r < (size_t)pixels)
+                pixels = (int)(rows - r);
+            gather_whole(w, &steps, &p, pixels, k0, k1, w->kw * channels, x, columns);
+            columns += (ptrdiff_t)pixels * (k1 - k0) * w->kw * channels;
+            continue;
+        }
         int ix = p.ox * w->sw - w->pl, from, to;
         clip(ix, w->dw, w->iw, w->kw, &from, &to);
         for (int ki = k0; ki < k1; ki++, columns += w->kw * channels) {
@@ -146,7 +179,7 @@ void KERNEL(col2im_pixels)(const struct window *w, enum layout layout, size_t ro
     struct position p = position_of(w, row0);
     int channels = c1 - c0;
     bool contiguous = steps.channel == 1 && channels == w->ic && w->dw == 1;
-    for (size_t r = 0; r < rows; r++, advance(w, &p)) {
+    for (size_t r = 0; r < rows; r++, advance(w, &p, 1)) {
         int ix = p.ox * w->sw - w->pl, from, to;
         clip(ix, w->dw, w->iw, w->kw, &from, &to);
         for (int ki = k0; ki < k1; ki++, columns += w->kw * channels) {
