@@ -249,3 +249,24 @@ def test_statistics_of_one_value_are_refused(program):
     assert "small.ini:14: [norm] batchnorm takes the variance of one value a channel" in said
     program.run("train", config, "--set", "train.batch=10")
     program.run("train", config, "--set", "train.freeze=norm", "--out", "frozen.h5")
+
+
+def test_augmentation_alters_the_training_split_alone(program):
+    """At a learning rate of 0 scores tell nothing but what the network saw."""
+    keys = {"flip": "horizontal", "crop": 3, "rotate": 40, "scale": 0.4, "translate": 0.3,
+            "brightness": 0.5, "contrast": 0.5, "erase": 1, "mixup": 1}
+    still = ["train", program.config(), "--set", "train.lr=0"]
+    plain = program.json(*still, "--out", "plain.h5")
+    for key, value in keys.items():
+        altered = program.json(*still, "--out", "altered.h5", "--set", f"augment.{key}={value}")
+        for before, after in zip(plain[:-1], altered[:-1]):
+            assert after["train_loss"] != before["train_loss"], key
+            assert after["val_loss"] == before["val_loss"], key
+        assert altered[0]["train_loss"] != altered[1]["train_loss"], key  # anew in every epoch
+        assert altered[-1]["test_loss"] == plain[-1]["test_loss"], key
+        with h5py.File(program.folder / "plain.h5") as a, h5py.File(
+                program.folder / "altered.h5") as b:
+            assert (a["golden/input"][()] == b["golden/input"][()]).all(), key
+            for name in ("mean", "std"):
+                assert (a["data/classes"].attrs[name] == b["data/classes"].attrs[name]).all(), key
+    assert program.json("eval", "altered.h5") == program.json("eval", "plain.h5")

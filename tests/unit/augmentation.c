@@ -126,12 +126,17 @@ static void add_to_bins(struct bins *bins, double value)
     bins->total++;
 }
 
+static void assert_even(const char *what, const struct bins *bins, int used)
+{
+    double sum = 0, each = (double)bins->total / used;
+    for (int i = 0; i < used; i++)
+        sum += (bins->count[i] - each) * (bins->count[i] - each) / each;
+    cr_expect(sum < chi_square_bound(used - 1), "%s: chi-square %.1f of %d bins", what, sum, used);
+}
+
 static void assert_uniform(const char *what, const struct bins *bins)
 {
-    double sum = 0, each = (double)bins->total / BINS;
-    for (int i = 0; i < BINS; i++)
-        sum += (bins->count[i] - each) * (bins->count[i] - each) / each;
-    cr_expect(sum < chi_square_bound(BINS - 1), "%s: chi-square %.1f of %d bins", what, sum, BINS);
+    assert_even(what, bins, BINS);
 }
 
 static const struct shape shape = {3, 40, 30};
@@ -169,24 +174,88 @@ Test(augmentation, crops_are_uniform_over_all_places)
     }
 }
 
+/* The numbers drawn, each brought to 0 to 1. */
+static const struct amount {
+    const char *name;
+    int levels; /* equally likely ones that tell all of it apart, or some of it */
+} amounts[] = {{"flip", 2},  {"top", 5},  {"left", 5},       {"rotate", 5},  {"scale", 5},
+               {"right", 5}, {"down", 5}, {"brightness", 5}, {"contrast", 5}};
+
+enum { AMOUNTS = sizeof amounts / sizeof *amounts, WHOLE_AMOUNTS = 3 /* the first */ };
+
+/* Of a draw by ALL. */
+static void measure(const struct augment_draw *draw, double values[AMOUNTS])
+{
+    const double reach = 30 * 3.14159265358979323846 / 180;
+    const double measured[AMOUNTS] = {
+        (draw->flip + 0.5) / 2,
+        (draw->top + 2.5) / 5,
+        (draw->left + 2.5) / 5,
+        (draw->angle + reach) / (2 * reach),
+        (draw->scale - 0.7) / 0.6,
+        (draw->right + 0.2 * 30) / (2 * 0.2 * 30),
+        (draw->down + 0.2 * 40) / (2 * 0.2 * 40),
+        (draw->brightness - 0.6) / 0.8,
+        (draw->contrast - 0.5) / 1.0,
+    };
+    memcpy(values, measured, sizeof measured);
+}
+
 Test(augmentation, amounts_are_uniform_within_their_ranges)
 {
     const struct augment augment = read_augment(ALL);
-    struct bins bins[6] = {{{0}, 0}};
-    static const char *const names[] = {"rotate", "scale",      "right",
-                                        "down",   "brightness", "contrast"};
+    struct bins bins[AMOUNTS] = {{{0}, 0}};
     for (int i = 0; i < DRAWS; i++) {
         const struct augment_draw draw = draw_number(&augment, i, i % 2);
-        const double reach = 30 * 3.14159265358979323846 / 180;
-        add_to_bins(&bins[0], (draw.angle + reach) / (2 * reach));
-        add_to_bins(&bins[1], (draw.scale - 0.7) / 0.6);
-        add_to_bins(&bins[2], (draw.right + 0.2 * 30) / (2 * 0.2 * 30));
-        add_to_bins(&bins[3], (draw.down + 0.2 * 40) / (2 * 0.2 * 40));
-        add_to_bins(&bins[4], (draw.brightness - 0.6) / 0.8);
-        add_to_bins(&bins[5], (draw.contrast - 0.5) / 1.0);
+        double values[AMOUNTS];
+        measure(&draw, values);
+        for (int a = WHOLE_AMOUNTS; a < AMOUNTS; a++)
+            add_to_bins(&bins[a], values[a]);
     }
-    for (int i = 0; i < 6; i++)
-        assert_uniform(names[i], &bins[i]);
+    for (int a = WHOLE_AMOUNTS; a < AMOUNTS; a++)
+        assert_uniform(amounts[a].name, &bins[a]);
+}
+
+static int level(int amount, double value)
+{
+    const int level = (int)(value * amounts[amount].levels);
+    return level < amounts[amount].levels ? level : amounts[amount].levels - 1;
+}
+
+/* One amount of each image beside another amount of the image `later` ones after it. */
+static void check_pair(const struct augment *augment, int a, int b, int later, bool epochs)
+{
+    struct bins bins = {0};
+    char what[96];
+    for (int i = 0; i < DRAWS; i++) {
+        const struct augment_draw draw = draw_number(augment, i, epochs);
+        const struct augment_draw next = draw_number(augment, i + later, epochs);
+        double values[AMOUNTS], next_values[AMOUNTS];
+        measure(&draw, values);
+        measure(&next, next_values);
+        bins.count[level(a, values[a]) * amounts[b].levels + level(b, next_values[b])]++;
+        bins.total++;
+    }
+    snprintf(what, sizeof what, "%s beside %s, %d %s later", amounts[a].name, amounts[b].name,
+             later, epochs ? "epochs" : "samples");
+    assert_even(what, &bins, amounts[a].levels * amounts[b].levels);
+}
+
+Test(augmentation, amounts_know_nothing_of_each_other)
+{
+    const struct augment augment = read_augment(ALTERED);
+    for (int a = 0; a < AMOUNTS; a++)
+        for (int b = a + 1; b < AMOUNTS; b++)
+            check_pair(&augment, a, b, 0, false);
+}
+
+Test(augmentation, amounts_know_nothing_of_the_next_sample_and_epoch)
+{
+    const struct augment augment = read_augment(ALTERED);
+    for (int a = 0; a < AMOUNTS; a++) {
+        check_pair(&augment, a, a, 1, false);
+        check_pair(&augment, a, a, 1, true);
+    }
 }
 
 /* On a side of 1,000 pixels whole rows and columns hardly matter. */
@@ -322,10 +391,10 @@ Test(augmentation, partners_are_all_others_in_turn)
 /* --- geometry --- */
 
 /* Backwards step by step: the mirror, the crop, the move, then turn and size about the middle. */
-static void trace_back(const struct augment_draw *draw, double *x, double *y)
+static void trace_back(const struct augment_draw *draw, struct shape of, double *x, double *y)
 {
-    const double middle_x = (shape.w - 1) / 2.0, middle_y = (shape.h - 1) / 2.0;
-    *x = draw->flip ? shape.w - 1 - *x : *x;
+    const double middle_x = (of.w - 1) / 2.0, middle_y = (of.h - 1) / 2.0;
+    *x = draw->flip ? of.w - 1 - *x : *x;
     *x += draw->left;
     *y += draw->top;
     *x -= draw->right + middle_x;
@@ -346,7 +415,7 @@ Test(augmentation, geometry_is_one_map_of_all_its_steps)
             double x = corner % 2 ? shape.w - 1 : 0, y = corner / 2 ? shape.h - 1 : 0;
             const double column = (double)map.xx * x + (double)map.xy * y + (double)map.x0;
             const double row = (double)map.yx * x + (double)map.yy * y + (double)map.y0;
-            trace_back(&draw, &x, &y);
+            trace_back(&draw, shape, &x, &y);
             /* three terms of at most 40 / 0.7 + 40, each a float */
             cr_assert(fabs(column - x) < 3 * 100 * 0x1p-24 && fabs(row - y) < 3 * 100 * 0x1p-24,
                       "%g, %g instead of %g, %g", column, row, x, y);
@@ -444,12 +513,17 @@ static double seen(const struct view *view, int i, int c, int row, int column)
     return (double)view->y[at(node->out_layout, node_extent_out(node), i, c, row * SIDE + column)];
 }
 
-static double original(const struct view *view, int i, int c, int row, int column)
+/* A byte of an image, 0 outside of it. */
+static double byte_at(const struct view *view, int i, int c, int row, int column)
 {
     const bool inside = row >= 0 && row < SIDE && column >= 0 && column < SIDE;
     const int channels = view->graph->nodes[0].in.c;
-    const int byte = inside ? view->images[i][(row * SIDE + column) * channels + c] : 0;
-    return byte * (double)scales[c] + (double)shifts[c];
+    return inside ? view->images[i][(row * SIDE + column) * channels + c] : 0;
+}
+
+static double original(const struct view *view, int i, int c, int row, int column)
+{
+    return byte_at(view, i, c, row, column) * (double)scales[c] + (double)shifts[c];
 }
 
 /* Values below 10, a product and a sum. */
@@ -479,6 +553,108 @@ Test(augmentation, crop_and_flip_move_whole_pixels_in_every_layout)
     check_crop_and_flip(1);
     check_crop_and_flip(3);
     check_crop_and_flip(9); /* NHWC */
+}
+
+/* --- against a slow reference --- */
+
+static double between_bytes(const struct view *view, int i, int c, double row, double column)
+{
+    const int top = (int)floor(row), left = (int)floor(column);
+    double sum = 0;
+    for (int y = top; y < top + 2; y++)
+        for (int x = left; x < left + 2; x++)
+            sum += (1 - fabs(row - y)) * (1 - fabs(column - x)) * byte_at(view, i, c, y, x);
+    return sum;
+}
+
+static double kept_within_bytes(double value)
+{
+    return fmin(fmax(value, 0), 255);
+}
+
+/* What docs/config.md says becomes of an image, step by step: `want` [c, h, w]. */
+static void alter_slowly(const struct view *view, int i, const struct augment_draw *draw,
+                         double *want)
+{
+    static const double colour[] = {0.2989, 0.587, 0.114};
+    const struct shape image = view->graph->nodes[0].in;
+    const int hw = image.h * image.w;
+    double grey = 0;
+    for (int j = 0; j < image.c * hw; j++) {
+        double x = j % image.w, y = j % hw / image.w;
+        trace_back(draw, image, &x, &y);
+        want[j] = kept_within_bytes(draw->brightness * between_bytes(view, i, j / hw, y, x));
+        grey += want[j] * (image.c == 3 ? colour[j / hw] : 1.0 / image.c) / hw;
+    }
+    for (int j = 0; j < image.c * hw; j++) {
+        const int c = j / hw, row = j % hw / image.w, column = j % image.w;
+        const struct area *area = &draw->erased;
+        const bool erased = row >= area->top && row < area->top + area->h && column >= area->left &&
+                            column < area->left + area->w;
+        want[j] = kept_within_bytes(draw->contrast * want[j] + (1 - draw->contrast) * grey);
+        want[j] = erased ? 0 : want[j] * (double)scales[c] + (double)shifts[c];
+    }
+}
+
+/* Coordinates up to 3 sides, three terms of a float each, are off by 9 sides * 2^-24 at the most,
+ * where a pixel differs by 255 from the next in two directions; brightness and contrast may enlarge
+ * that by 1.4 * 1.5, and the mean grey, off likewise, adds half as much again. */
+static const double slow_tolerance = 2 * 255 * 9 * SIDE * 0x1p-24 * 1.4 * 1.5 * 1.5 * 0.03 + 1e-6;
+
+static void check_slowly(const char *keys, int channels)
+{
+    struct view *view = open_view(keys, channels);
+    double *want = calloc(view->size, sizeof *want);
+    int changed = 0;
+    see(view);
+    for (int i = 0; i < IMAGES; i++) {
+        const struct augment_draw draw = augment_draw(
+            view->graph->nodes[0].settings, view->graph->nodes[0].in, 8, 2, view->batch.samples[i]);
+        alter_slowly(view, i, &draw, want);
+        for (int j = 0; j < (int)view->size; j++) {
+            const int c = j / (SIDE * SIDE), pixel = j % (SIDE * SIDE);
+            const double got = seen(view, i, c, pixel / SIDE, pixel % SIDE);
+            cr_assert(fabs(got - want[j]) <= slow_tolerance,
+                      "%s, %d channels: image %d, channel %d, pixel %d: %g instead of %g", keys,
+                      channels, i, c, pixel, got, want[j]);
+            changed += fabs(got - original(view, i, c, pixel / SIDE, pixel % SIDE)) > 0.01;
+        }
+    }
+    cr_expect(changed > 0, "%s changes nothing", keys);
+    free(want);
+    close_view(view);
+}
+
+Test(augmentation, every_key_does_what_a_slow_reference_does)
+{
+    static const char *const keys[] = {
+        "flip = horizontal", "crop = 3",       "rotate = 30", "scale = 0.3", "translate = 0.2",
+        "brightness = 0.4",  "contrast = 0.5", "erase = 1",   ALTERED,
+    };
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        check_slowly(keys[i], 1);
+        check_slowly(keys[i], 3);
+        check_slowly(keys[i], 9); /* NHWC */
+    }
+}
+
+/* The same samples in the opposite order. */
+Test(augmentation, a_sample_is_altered_alike_wherever_it_stands)
+{
+    struct view *one = open_view(ALTERED, 3), *other = open_view(ALTERED, 3);
+    uint32_t samples[IMAGES];
+    for (int i = 0; i < IMAGES; i++) {
+        samples[i] = one->batch.samples[IMAGES - 1 - i];
+        other->images[i] = one->images[IMAGES - 1 - i];
+    }
+    other->batch.samples = samples;
+    see(one);
+    see(other);
+    for (size_t i = 0; i < IMAGES; i++)
+        cr_assert_arr_eq(other->y + i * other->size, one->y + (IMAGES - 1 - i) * one->size,
+                         one->size * sizeof(float), "image %zu", i);
+    close_view(one);
+    close_view(other);
 }
 
 Test(augmentation, evaluation_sees_the_images_as_they_are)
@@ -561,11 +737,15 @@ Test(augmentation, the_loss_is_of_both_labels_by_their_shares)
     double loss[IMAGES];
     int32_t rank[IMAGES];
     fill_random(logits, IMAGES * CLASSES, 1);
-    view->tile.x[0] = logits;
-    view->tile.y = gradient;
-    view->tile.loss = loss;
-    view->tile.rank = rank;
-    node_loss.forward(&node, &view->tile);
+    for (int first = 0; first < IMAGES; first += 2) { /* in tiles, whose partners are anywhere */
+        view->tile.first = first;
+        view->tile.n = 2;
+        view->tile.x[0] = logits + first * CLASSES;
+        view->tile.y = gradient + first * CLASSES;
+        view->tile.loss = loss + first;
+        view->tile.rank = rank + first;
+        node_loss.forward(&node, &view->tile);
+    }
     for (int i = 0; i < IMAGES; i++) {
         const struct mixture m = augment_mixture(node.settings, 8, &view->batch, i);
         const float *row = logits + i * CLASSES;
