@@ -1,9 +1,11 @@
 /* The places where results will be written: looked at before there is a result, so that a wrong
- * path fails in the first second and not after hours.
+ * path fails in the first second and not after hours. What killed programs left there is taken
+ * away.
  */
 #include "engine/cli/cli.h"
 
 #include "engine/base/memory.h"
+#include "engine/store/store.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -114,6 +116,7 @@ enum colonnade_status destination_check(const char *path, struct colonnade_error
         strcpy(folder, ".");
     cut_to_existing(folder);
     TRY(try_folder(folder, path, error));
+    file_remove_leftovers(path);
 out:
     free(folder);
     return status;

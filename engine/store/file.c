@@ -1,9 +1,13 @@
 /* Whole files: written beside their place, flushed, synced, renamed into it. Knows nothing of what
  * is in them.
+ *
+ * A temporary file is locked from its first moment to its renaming, by a lock that ends with its
+ * writer, however that ends: one that can be locked is nobody's.
  */
 #include "engine/base/memory.h"
 #include "engine/store/store.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -13,7 +17,7 @@
 #include <unistd.h>
 
 enum {
-    TEMPORARY_ATTEMPTS = 100, /* names left behind by killed programs are passed over */
+    TEMPORARY_ATTEMPTS = 100, /* names that are taken are passed over */
     NAME_KEPT = 200,          /* bytes of the name in the temporary one: NAME_MAX is 255 */
     SUFFIX_BYTES = 64
 };
@@ -71,13 +75,35 @@ out:
     return status;
 }
 
+/* Bytes of the folder of `target`, with its slash. */
+static int folder_length(const char *target)
+{
+    const char *slash = strrchr(target, '/');
+    return slash ? (int)(slash - target) + 1 : 0;
+}
+
+static bool lock(int descriptor)
+{
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    return fcntl(descriptor, F_OFD_SETLK, &whole) == 0;
+}
+
+/* Whether somebody took the new file for a leftover before it was locked. Where nothing can be
+ * locked, nothing is a leftover. */
+static bool is_taken_away(int descriptor)
+{
+    struct stat state;
+    if (!lock(descriptor) && (errno == EAGAIN || errno == EACCES))
+        return true;
+    return fstat(descriptor, &state) == 0 && state.st_nlink == 0;
+}
+
 /* Opens a new file beside `target`; its name goes to `*temporary`, which the caller frees. */
 static enum colonnade_status open_temporary(const char *path, const char *target, char **temporary,
                                             int *descriptor, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
-    const char *slash = strrchr(target, '/');
-    const int folder = slash ? (int)(slash - target) + 1 : 0;
+    const int folder = folder_length(target);
     const size_t bytes = strlen(target) + SUFFIX_BYTES;
     TRY(memory_allocate(temporary, bytes, 1, "a file name", error));
     for (int attempt = 0; *descriptor < 0 && attempt < TEMPORARY_ATTEMPTS; attempt++) {
@@ -86,6 +112,10 @@ static enum colonnade_status open_temporary(const char *path, const char *target
         *descriptor = open(*temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
         if (*descriptor < 0 && errno != EEXIST)
             break;
+        if (*descriptor >= 0 && is_taken_away(*descriptor)) {
+            close(*descriptor);
+            *descriptor = -1;
+        }
     }
     if (*descriptor < 0)
         RAISE(COLONNADE_FAILURE, "%s: cannot create: %s", path, strerror(errno));
@@ -142,13 +172,14 @@ static enum colonnade_status write_and_rename(const char *path, const char *targ
     TRY(content->write(content->context, path, temporary, descriptor, error));
     if (durable && fsync(descriptor) != 0)
         RAISE(COLONNADE_FAILURE, "%s: cannot flush to disk: %s", path, strerror(errno));
-    const int closed = close(descriptor);
-    descriptor = -1;
-    if (closed != 0)
-        RAISE(COLONNADE_FAILURE, "%s: cannot close: %s", path, strerror(errno));
     if (rename(temporary, target) != 0)
         RAISE(COLONNADE_FAILURE, "%s: cannot put in place: %s", path, strerror(errno));
     exists = false;
+    const int closed = close(descriptor); /* and unlocked */
+    descriptor = -1;
+    if (closed != 0)
+        RAISE(COLONNADE_FAILURE, "%s: is in place, but cannot be closed: %s", path,
+              strerror(errno));
     if (durable && !sync_folder(target))
         RAISE(COLONNADE_FAILURE, "%s: is in place, but its folder cannot be flushed to disk: %s",
               path, strerror(errno));
@@ -182,6 +213,55 @@ enum colonnade_status file_replace_with(const char *path, const struct file_cont
                                         struct colonnade_error *error)
 {
     return replace(path, content, true, error);
+}
+
+/* --- what killed programs left --- */
+
+/* "PID-N", as open_temporary() ends a name. */
+static bool is_temporary_ending(const char *text)
+{
+    const size_t first = strspn(text, "0123456789");
+    const size_t second = text[first] == '-' ? strspn(text + first + 1, "0123456789") : 0;
+    return first > 0 && second > 0 && text[first + 1 + second] == '\0';
+}
+
+/* Its name may be another file's by the time that it is locked. */
+static void remove_if_nobodys(int folder, const char *name)
+{
+    struct stat locked, named;
+    const int descriptor = openat(folder, name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (descriptor < 0)
+        return;
+    if (lock(descriptor) && fstat(descriptor, &locked) == 0 &&
+        fstatat(folder, name, &named, AT_SYMLINK_NOFOLLOW) == 0 && locked.st_ino == named.st_ino &&
+        locked.st_dev == named.st_dev)
+        unlinkat(folder, name, 0);
+    close(descriptor);
+}
+
+void file_remove_leftovers(const char *path)
+{
+    char *target = NULL, *start = NULL;
+    mode_t mode = 0;
+    DIR *folder = NULL;
+    if (resolve(path, &target, &mode, NULL) != COLONNADE_OK)
+        goto out;
+    const int length = folder_length(target);
+    if (asprintf(&start, ".%.*s.tmp-", NAME_KEPT, target + length) < 0) {
+        start = NULL;
+        goto out;
+    }
+    target[length] = '\0';
+    folder = opendir(length > 0 ? target : ".");
+    for (const struct dirent *entry; folder && (entry = readdir(folder)) != NULL;)
+        if (strncmp(entry->d_name, start, strlen(start)) == 0 &&
+            is_temporary_ending(entry->d_name + strlen(start)))
+            remove_if_nobodys(dirfd(folder), entry->d_name);
+out:
+    if (folder)
+        closedir(folder);
+    free(start);
+    free(target);
 }
 
 struct bytes {

@@ -57,6 +57,7 @@ void live_remove(const char *path)
     if (live_path(&live, path, NULL) != COLONNADE_OK)
         return;
     unlink(live);
+    file_remove_leftovers(live);
     free(live);
 }
 

@@ -126,7 +126,11 @@ static enum colonnade_status write_data(const void *context, const char *path,
 {
     enum colonnade_status status = COLONNADE_OK;
     const struct dataset *data = context;
-    struct place file = {path, H5Fcreate(temporary, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT)};
+    struct place file = {path, H5I_INVALID_HID};
+    const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+    /* The file is locked, which over a network HDF5 would take for another's lock. */
+    if (access >= 0 && H5Pset_file_locking(access, false, true) >= 0)
+        file.id = H5Fcreate(temporary, H5F_ACC_TRUNC, H5P_DEFAULT, access);
     if (file.id < 0)
         RAISE(COLONNADE_FAILURE, "%s: cannot be made: %s", path, hdf5_reason().text);
     TRY(place_write_texts(file, "classes", (size_t)data->classes, data->class_names, error));
@@ -138,6 +142,7 @@ static enum colonnade_status write_data(const void *context, const char *path,
     file.id = H5I_INVALID_HID;
 out:
     place_close(file.id);
+    place_close(access);
     return status;
 }
 

@@ -53,6 +53,11 @@ enum colonnade_status file_replace(const char *path, const void *bytes, size_t c
 enum colonnade_status file_replace_lightly(const char *path, const void *bytes, size_t count,
                                            struct colonnade_error *error);
 
+/* Takes away what programs that were killed while they replaced `path` have left beside it. What a
+ * running one writes stays: its file is locked, on this machine and, where a file system is shared,
+ * on others. */
+void file_remove_leftovers(const char *path);
+
 /* Writes a run's metrics into PATH.live, beside its file; and takes that away. */
 enum colonnade_status live_save(const struct run *run, const char *path,
                                 struct colonnade_error *error);

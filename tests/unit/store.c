@@ -873,6 +873,50 @@ Test(store, a_left_over_temporary_file_does_no_harm)
     cr_assert_eq(count_entries(folder), 2);
 }
 
+/* No names of run.h5's temporary files. */
+static const char *const others[] = {".run.h5.tmp-1-", ".run.h5.tmp-x-0", ".run.h5.tmp-1-0x",
+                                     ".other.h5.tmp-1-0", "run.h5.tmp-1-0"};
+
+Test(store, what_killed_programs_left_is_removed_and_what_is_being_written_is_not)
+{
+    static const char *const left[] = {".run.h5.tmp-1-0", ".run.h5.tmp-999999999-7"};
+    char path[160], name[160];
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    snprintf(path, sizeof path, "%s", in_folder("run.h5"));
+    replace(path, "whole");
+    for (size_t i = 0; i < COUNT_OF(others); i++)
+        write_bytes(in_folder(others[i]), "x", 1);
+    for (size_t i = 0; i < COUNT_OF(left); i++)
+        write_bytes(in_folder(left[i]), "half", 4);
+    snprintf(name, sizeof name, "%s", in_folder(".run.h5.tmp-1-1"));
+    const int written = open(name, O_WRONLY | O_CREAT, 0600);
+    cr_assert_eq(fcntl(written, F_OFD_SETLK, &whole), 0);
+    file_remove_leftovers(path);
+    cr_assert_eq(count_entries(folder), 2 + COUNT_OF(others));
+    cr_assert_eq(access(name, F_OK), 0);
+    close(written);
+    file_remove_leftovers(path);
+    cr_assert_eq(count_entries(folder), 1 + COUNT_OF(others));
+    assert_text(path, "whole");
+}
+
+static enum colonnade_status remove_leftovers_and_write(const void *context, const char *path,
+                                                        const char *temporary, int descriptor,
+                                                        struct colonnade_error *error)
+{
+    file_remove_leftovers(path);
+    return write(descriptor, "new", 3) == 3 ? COLONNADE_OK : COLONNADE_FAILURE;
+}
+
+Test(store, a_file_is_not_taken_for_a_leftover_while_it_is_written)
+{
+    const struct file_content content = {remove_leftovers_and_write, NULL};
+    struct colonnade_error error = {0};
+    const char *path = in_folder("run.h5");
+    cr_assert_eq(file_replace_with(path, &content, &error), COLONNADE_OK, "%s", error.message);
+    assert_text(path, "new");
+}
+
 /* Root may write anywhere: then the test takes another user's rights. */
 Test(store, a_folder_without_permission_is_named)
 {
