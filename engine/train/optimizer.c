@@ -24,9 +24,16 @@ STEP_OF(adam)
 STEP_OF(adamw)
 STEP_OF(rmsprop)
 
+#define KEYS(...)                                                                                  \
+    (const char *const[])                                                                          \
+    {                                                                                              \
+        __VA_ARGS__, NULL                                                                          \
+    }
+
 static const struct optimizer_type sgd_type = {
     .name = "sgd",
     .help = "gradient descent, with momentum and Nesterov's",
+    .keys = KEYS("momentum", "nesterov"),
     .states = {"momentum_buffer"},
     .lr = 0.01,
     .beta2 = 0.999,
@@ -36,6 +43,7 @@ static const struct optimizer_type sgd_type = {
 static const struct optimizer_type adam_type = {
     .name = "adam",
     .help = "Kingma & Ba 2015",
+    .keys = KEYS("beta1", "beta2", "eps"),
     .states = {"exp_avg", "exp_avg_sq"},
     .lr = 0.001,
     .beta2 = 0.999,
@@ -45,6 +53,7 @@ static const struct optimizer_type adam_type = {
 static const struct optimizer_type adamw_type = {
     .name = "adamw",
     .help = "adam with decoupled weight decay (Loshchilov & Hutter 2019)",
+    .keys = KEYS("beta1", "beta2", "eps"),
     .states = {"exp_avg", "exp_avg_sq"},
     .lr = 0.001,
     .weight_decay = 0.01,
@@ -55,6 +64,7 @@ static const struct optimizer_type adamw_type = {
 static const struct optimizer_type rmsprop_type = {
     .name = "rmsprop",
     .help = "gradients over the root of their mean square (Hinton's lecture 6)",
+    .keys = KEYS("momentum", "beta2", "eps"),
     .states = {"square_avg", "momentum_buffer"},
     .lr = 0.01,
     .beta2 = 0.99,

@@ -9,6 +9,7 @@ enum { OPTIMIZER_STATES = 2 };
 
 struct optimizer_type {
     const char *name, *help;
+    const char *const *keys;              /* of [train], those that not all optimizers read */
     const char *states[OPTIMIZER_STATES]; /* names of its arrays, as PyTorch's; NULL: unused */
     double lr, weight_decay, beta2;       /* defaults, PyTorch's where it has one */
     /* The kernel, out of a table (states unused by the kernel are NULL). */

@@ -257,6 +257,74 @@ out:
     return status;
 }
 
+/* --- keys of optimizers --- */
+
+static bool optimizer_reads(const struct optimizer_type *type, const char *key)
+{
+    for (const char *const *name = type->keys; *name; name++)
+        if (strcmp(*name, key) == 0)
+            return true;
+    return false;
+}
+
+/* "sgd, rmsprop"; empty for a key that is not for some optimizers alone. */
+static void list_readers(const char *key, char *list, size_t bytes)
+{
+    size_t used = 0;
+    list[0] = '\0';
+    for (const struct optimizer_type *const *type = optimizer_types; *type; type++)
+        if (optimizer_reads(*type, key) && used < bytes)
+            used += (size_t)snprintf(list + used, bytes - used, "%s%s", used > 0 ? ", " : "",
+                                     (*type)->name);
+}
+
+/* NULL: none of that name. */
+static const struct optimizer_type *find_optimizer(const char *name)
+{
+    for (const struct optimizer_type *const *type = optimizer_types; *type; type++)
+        if (strcmp((*type)->name, name) == 0)
+            return *type;
+    return NULL;
+}
+
+static enum colonnade_status check_optimizer_key(struct config *config, struct section *train,
+                                                 const struct section *sweep, const char *key,
+                                                 const struct optimizer_type *type, bool replaced,
+                                                 struct colonnade_error *error)
+{
+    char readers[64], swept[64];
+    const struct entry *entry = train ? config_entry(train, key) : NULL;
+    list_readers(key, readers, sizeof readers);
+    if (!readers[0] || optimizer_reads(type, key))
+        return COLONNADE_OK;
+    snprintf(swept, sizeof swept, "train.%s", key);
+    const bool is_swept = sweep && config_entry(sweep, swept);
+    if (entry && replaced && entry->line > 0)
+        config_remove_entry(train, key);
+    else if (entry || is_swept)
+        return config_error(config, entry ? train : sweep, entry ? key : swept, error,
+                            "[train] %s is only for optimizer = %s; it means nothing to %s", key,
+                            readers, type->name);
+    return COLONNADE_OK;
+}
+
+enum colonnade_status settings_check_optimizer(struct config *config, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct section *train = config_section(config, "train");
+    const struct section *sweep = config_section(config, "sweep");
+    const struct entry *optimizer = train ? config_entry(train, "optimizer") : NULL;
+    const struct optimizer_type *type =
+        find_optimizer(optimizer ? optimizer->value : optimizer_names[0]);
+    if (!type || (sweep && config_entry(sweep, "train.optimizer")))
+        return COLONNADE_OK; /* another's mistake; or anybody's keys */
+    const bool replaced = optimizer && optimizer->line == 0;
+    for (size_t i = 0; i < train_key_count; i++)
+        TRY(check_optimizer_key(config, train, sweep, train_keys[i].name, type, replaced, error));
+out:
+    return status;
+}
+
 int thread_count(int requested)
 {
     const char *text = getenv("OMP_NUM_THREADS");

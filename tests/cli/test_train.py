@@ -11,6 +11,8 @@ import pytest
 h5py = pytest.importorskip("h5py")
 numpy = pytest.importorskip("numpy")
 
+from conftest import CONFIG
+
 
 def weights(path):
     with h5py.File(path) as file:
@@ -270,3 +272,38 @@ def test_augmentation_alters_the_training_split_alone(program):
             for name in ("mean", "std"):
                 assert (a["data/classes"].attrs[name] == b["data/classes"].attrs[name]).all(), key
     assert program.json("eval", "altered.h5") == program.json("eval", "plain.h5")
+
+
+def test_a_key_that_the_optimizer_does_not_read_is_an_error(program):
+    def refused(*arguments, text=CONFIG):
+        return program.run("train", program.config(text=text), *arguments, status=2).stderr
+    line = CONFIG.splitlines().index("momentum = 0.9") + 1
+    rule = "[train] {} is only for optimizer = {}; it means nothing to {}\n"
+    assert refused(text=CONFIG.replace("momentum =", "optimizer = adam\nmomentum =")) == (
+        f"small.ini:{line + 1}: " + rule.format("momentum", "sgd, rmsprop", "adam"))
+    for key, readers in [("beta1", "adam, adamw"), ("beta2", "adam, adamw, rmsprop"),
+                         ("eps", "adam, adamw, rmsprop")]:
+        assert refused("--set", f"train.{key}=0.5") == (
+            f"small.ini: --set train.{key}=0.5: " + rule.format(key, readers, "sgd"))
+    assert refused("--set", "train.optimizer=adam", "--set", "train.momentum=0.5").endswith(
+        rule.format("momentum", "sgd, rmsprop", "adam"))
+    swept = CONFIG + "\n[sweep]\ntrain.beta1 = 0.5, 0.9\n"
+    assert refused(text=swept) == (
+        f"small.ini:{len(swept.splitlines())}: " + rule.format("beta1", "adam, adamw", "sgd"))
+
+
+def test_another_optimizer_by_set_leaves_the_files_keys_for_its_own(program):
+    config = program.config()
+    another = ["train", config, "--set", "train.optimizer=adam", "--set", "train.lr=0.01"]
+    program.run(*another, "--set", "train.max_steps=3")
+    with h5py.File(program.folder / "small.h5") as file:
+        assert "momentum" not in file.attrs["config"]
+    program.run(*another, "--resume")
+    program.run("summary", "small.h5")
+
+
+def test_a_sweep_of_optimizers_keeps_the_keys_of_each(program):
+    text = CONFIG.replace("momentum", "beta1 = 0.8\nmomentum")
+    text += "\n[sweep]\ntrain.optimizer = sgd, adam\n"
+    events = program.json("sweep", program.config(text=text))
+    assert [event["status"] for event in events[:-1]] == ["complete", "complete"]
