@@ -10,6 +10,14 @@
 
 /* --- training --- */
 
+static enum colonnade_status count_batches(void *context, const struct run *run, size_t batches,
+                                           struct colonnade_error *error)
+{
+    struct sweep_board *board = context;
+    board->batches = batches;
+    return COLONNADE_OK;
+}
+
 /* Where the run under way stands, for the terminal. */
 static enum colonnade_status show_step(void *context, const struct run *run,
                                        const struct step_record *record,
@@ -20,6 +28,9 @@ static enum colonnade_status show_step(void *context, const struct run *run,
     const struct progress *progress = &run->progress;
     if (!board->terminal || board->quiet)
         return COLONNADE_OK;
+    board->under_way =
+        (progress->epoch + (double)progress->batch / (double)board->batches) / run->settings.epochs;
+    board->moved = seconds_now();
     snprintf(text, sizeof text, "epoch %d/%d, step %s, loss %.4f", progress->epoch + 1,
              run->settings.epochs, count_text((uint64_t)progress->step),
              progress->samples ? progress->loss_sum / (double)progress->samples : record->loss);
@@ -32,7 +43,7 @@ static enum colonnade_status run_row(struct sweep_board *board, struct sweep_dat
 {
     enum colonnade_status status = COLONNADE_OK;
     struct sweep_row *row = sweep_row(board->sweep, combination, seed);
-    const struct sink sink = {.context = board, .step = show_step};
+    const struct sink sink = {.context = board, .begin = count_batches, .step = show_step};
     TRY(board_open_data(board, data, combination, seed, error));
     if (row->status != SWEEP_WAITING)
         goto out;

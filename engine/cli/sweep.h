@@ -12,6 +12,9 @@ struct sweep_board {
     bool json, quiet, terminal, drawn;
     size_t to_train, trained; /* rows, of this start of the program */
     double start, last_draw;  /* seconds */
+    size_t batches;           /* an epoch of the row under way */
+    double under_way;         /* the share of that row that is done; 0 of rows side by side */
+    double moved;             /* seconds: when `trained` or `under_way` last changed */
     bool *listed;             /* [combinations], by sweep_data_index(): whether what their data
                                * skipped has been */
 };

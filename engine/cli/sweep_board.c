@@ -46,6 +46,8 @@ enum colonnade_status board_take(struct sweep_board *board, size_t combination, 
 {
     enum colonnade_status status = COLONNADE_OK;
     board->trained++;
+    board->under_way = 0;
+    board->moved = seconds_now();
     TRY(sweep_save(board->sweep, board->path, error));
     table_row(board, combination, seed);
     if (board->json && is_done(board->sweep, combination))

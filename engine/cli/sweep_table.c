@@ -38,13 +38,15 @@ static void print_values(FILE *stream, const struct sweep_grid *grid, size_t com
         fprintf(stream, "%-*s  ", axis_width(&grid->axes[i]), sweep_value(grid, combination, i));
 }
 
-/* A guess: as long as the rows so far took, each. */
+/* A guess: as long as what is done so far took, row for row, less what has passed since. */
 static const char *time_left(const struct sweep_board *board)
 {
-    if (board->trained == 0)
+    const double done = (double)board->trained + board->under_way;
+    if (done == 0)
         return "?";
-    const double each = (seconds_now() - board->start) / (double)board->trained;
-    return duration_text(each * (double)(board->to_train - board->trained));
+    const double each = (board->moved - board->start) / done;
+    const double left = each * ((double)board->to_train - done) - (seconds_now() - board->moved);
+    return duration_text(fmax(left, 0));
 }
 
 void table_clear(struct sweep_board *board)

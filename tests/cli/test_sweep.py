@@ -4,6 +4,7 @@ import math
 import os
 import pty
 import random
+import re
 import signal
 import subprocess
 import time
@@ -508,9 +509,10 @@ def test_results_and_progress_are_apart(program, grid):
     assert program.run("sweep", "grid.ini", "--quiet").stderr == ""
 
 
-def test_a_terminal_gets_a_live_line(program, grid):
+def live_lines(program, *arguments):
+    """What a sweep draws on a terminal, one text a drawing: "1/8  epoch 1/3, ...  0:07 left"."""
     ours, theirs = pty.openpty()
-    process = subprocess.Popen([program.path, "sweep", grid(), *LONG], cwd=program.folder,
+    process = subprocess.Popen([program.path, "sweep", *map(str, arguments)], cwd=program.folder,
                                stderr=theirs, stdout=subprocess.PIPE,
                                env={**program.environment, "TERM": "xterm"})
     os.close(theirs)
@@ -526,4 +528,23 @@ def test_a_terminal_gets_a_live_line(program, grid):
     os.close(ours)
     process.communicate(timeout=60)
     assert process.returncode == 0
-    assert b"\r" in seen and b" left" in seen and b"epoch " in seen
+    return [part.removesuffix("\033[K") for part in seen.decode().split("\r") if " left" in part]
+
+
+def test_a_terminal_gets_a_live_line_with_the_time_left_from_the_first_row_on(program, grid):
+    lines = [line for line in live_lines(program, grid(), *LONG, "--set", "train.epochs=40")
+             if "epoch " in line]
+    first = [line for line in lines if line.startswith("0/8  epoch ")]
+    assert re.search(r", loss \d+\.\d+  \d+:\d\d left$", first[-1]), lines
+
+
+@needs_two_cores
+def test_the_time_left_of_rows_side_by_side_counts_down(program, grid):
+    lines = live_lines(program, grid(), *LONG, "--set", "train.epochs=120", "--jobs", 2)
+    left = {}
+    for line in lines:
+        found = re.match(r"([1-7])/8  \d under way  (\d+):(\d\d) left$", line)
+        if found:
+            left.setdefault(found[1], []).append(60 * int(found[2]) + int(found[3]))
+    assert sum(map(len, left.values())) > 10, lines
+    assert all(times == sorted(times, reverse=True) for times in left.values()), left
