@@ -80,8 +80,8 @@ static void write_cell(FILE *page, const struct run *run, int actual, int predic
     double shaded = shade(share_of(count, images));
     fputs("<td", page);
     if (count)
-        fprintf(page, " class=\"%s%s\" style=\"--shade:%.3f\"",
-                actual == predicted ? "right" : "wrong", shaded > 0.6 ? " strong" : "", shaded);
+        fprintf(page, " class=\"%s %s\" style=\"--shade:%.3f\"",
+                actual == predicted ? "right" : "wrong", html_shade_class(shaded), shaded);
     fputs(" title=\"", page);
     html_text(page, run->data.class_names[actual]);
     fputs(" taken for ", page);

@@ -93,6 +93,11 @@ void html_json_number(FILE *page, double number, int digits)
         fputs("null", page);
 }
 
+const char *html_shade_class(double opacity)
+{
+    return opacity > 0.8 ? "strong" : "weak";
+}
+
 void html_rate(FILE *page, double per_second)
 {
     if (per_second >= 100 && per_second < 1e15)

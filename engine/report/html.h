@@ -21,6 +21,10 @@ void html_json_number(FILE *page, double number, int digits);
 
 typedef void html_format(FILE *page, double number);
 
+/* A shaded cell's class: from an opacity of its colour on, the page's ink is harder to read on it
+ * than the ink made for that colour. */
+const char *html_shade_class(double opacity);
+
 /* The last part of a path, without its extension. */
 void html_file_name(FILE *page, const char *path);
 

@@ -177,13 +177,13 @@ static void fill_map(struct map *map, double (*figure)(const struct sweep_summar
 static void write_cell(FILE *page, const struct map *map, double value, html_format *format)
 {
     const double range = map->greatest - map->least;
-    const double shade = range > 0 ? (value - map->least) / range : 0;
+    const double shade = 0.08 + 0.84 * (range > 0 ? (value - map->least) / range : 0);
     if (isnan(value)) {
         fputs("<td class=\"none\">–</td>", page);
         return;
     }
     fprintf(page, "<td class=\"%s\" style=\"--shade:%.3f\" data-value=\"%.9g\">",
-            shade > 0.55 ? "strong" : "weak", 0.08 + 0.84 * shade, value);
+            html_shade_class(shade), shade, value);
     format(page, value);
     fputs("</td>", page);
 }

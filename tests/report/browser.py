@@ -16,6 +16,24 @@ def find():
     return shutil.which("chromium") or shutil.which("chromium-browser")
 
 
+# How well the texts of a selector's elements can be read: the least contrast (WCAG 2.1, from 1 to
+# 21) of ink and of the element's own colour, laid over the body's.
+CONTRAST = """(selector) => {
+    const levels = (colour) => colour.match(/[\\d.]+/g).map(Number);
+    const light = (rgb) => rgb.map((c) => c / 255)
+        .map((c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+    const ground = levels(getComputedStyle(document.body).backgroundColor);
+    return Math.min(...Array.from(document.querySelectorAll(selector), (element) => {
+        const style = getComputedStyle(element);
+        const [r, g, b, opacity = 1] = levels(style.backgroundColor);
+        const paper = [r, g, b].map((c, i) => opacity * c + (1 - opacity) * ground[i]);
+        const lights = [light(paper), light(levels(style.color).slice(0, 3))];
+        return (Math.max(...lights) + 0.05) / (Math.min(...lights) + 0.05);
+    }));
+}"""
+
+
 class Browser:
     def __init__(self, program):
         to_read, self.to = os.pipe()

@@ -274,6 +274,13 @@ def test_every_chart_has_its_curve(opened, name, dark):
     assert len(ink) == 6 and min(ink) > 400, ink
 
 
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("selector", [".confusion td.right", ".confusion td.wrong", ".key"])
+def test_numbers_on_colours_can_be_read(opened, selector, dark):
+    # The page's ink and that of the strong cells meet at 3.7; text of this size may have 3.
+    assert opened("plain", dark=dark).evaluate(f"({chromium.CONTRAST})('{selector}')") > 3.6
+
+
 def test_charts_follow_a_change_of_the_colour_scheme(opened):
     page = opened("plain")
     page.call("Emulation.setEmulatedMedia",

@@ -468,6 +468,12 @@ def test_a_file_without_curves_has_a_page_without_charts_of_them(swept, browser,
     page.close()
 
 
+@pytest.mark.parametrize("dark", [False, True])
+def test_numbers_of_maps_can_be_read(opened, dark):
+    contrast = opened("plain", dark=dark).evaluate(f"({chromium.CONTRAST})('.map td[data-value]')")
+    assert contrast > 3.6  # where the page's ink and that of the strong cells meet
+
+
 def test_charts_follow_a_change_of_the_colour_scheme(opened):
     page = opened("plain")
     page.call("Emulation.setEmulatedMedia",
