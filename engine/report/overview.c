@@ -2,6 +2,8 @@
 #include "engine/report/html.h"
 #include "engine/report/sections.h"
 
+#include "engine/base/memory.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -93,6 +95,19 @@ static void fact_channels(FILE *page, const char *label, const float *values, in
     fputs("</dd></div>\n", page);
 }
 
+void write_origin(FILE *page, const struct origin *origin)
+{
+    const struct {
+        const char *label, *text;
+    } facts[] = {{"Colonnade", origin->version},
+                 {"Machine", origin->machine},
+                 {"BLAS", origin->blas},
+                 {"Its kernel", origin->blas_kernel}};
+    for (size_t i = 0; i < COUNT_OF(facts); i++)
+        if (facts[i].text)
+            html_fact_text(page, facts[i].label, facts[i].text);
+}
+
 enum colonnade_status section_facts(FILE *page, const struct run *run,
                                     struct colonnade_error *error)
 {
@@ -111,6 +126,7 @@ enum colonnade_status section_facts(FILE *page, const struct run *run,
         fact_channels(page, "Mean of the pixels", run->data.mean, run->data.shape.c);
     if (run->data.std)
         fact_channels(page, "Their deviation", run->data.std, run->data.shape.c);
+    write_origin(page, &run->origin);
     fputs("</dl>\n", page);
     return COLONNADE_OK;
 }

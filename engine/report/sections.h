@@ -11,6 +11,9 @@
 typedef enum colonnade_status section_writer(FILE *page, const struct run *run,
                                              struct colonnade_error *error);
 
+/* Facts of the program and the machine, as far as they are known. */
+void write_origin(FILE *page, const struct origin *origin);
+
 section_writer section_title, section_headline, section_facts, section_config; /* overview.c */
 section_writer section_curves, section_epochs, section_data;                   /* curves.c */
 section_writer section_classes, section_confusion;                             /* classes.c */

@@ -2,6 +2,7 @@
  * the time of a step. The numbers for the script that draws hold no text from outside.
  */
 #include "engine/report/html.h"
+#include "engine/report/sections.h"
 #include "engine/report/sweep_sections.h"
 
 #include "engine/base/memory.h"
@@ -166,7 +167,9 @@ enum colonnade_status sweep_section_facts(FILE *page, const struct sweep_subject
     html_fact_count(page, "Threads of a row", (uint64_t)sweep->threads);
     html_fact_begin(page, "Time of all rows");
     html_duration(page, seconds);
-    fputs("</dd></div>\n</dl>\n", page);
+    fputs("</dd></div>\n", page);
+    write_origin(page, &sweep->origin);
+    fputs("</dl>\n", page);
     return COLONNADE_OK;
 }
 

@@ -178,6 +178,24 @@ out:
     return status;
 }
 
+enum colonnade_status store_read_origin(struct place file, struct origin *origin,
+                                        struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const struct {
+        const char *name;
+        char **text;
+    } parts[] = {{"colonnade_version", &origin->version},
+                 {"machine", &origin->machine},
+                 {"blas", &origin->blas},
+                 {"blas_kernel", &origin->blas_kernel}};
+    for (size_t i = 0; i < COUNT_OF(parts); i++)
+        if (place_has_attribute(file, parts[i].name))
+            TRY(place_read_text(file, parts[i].name, parts[i].text, error));
+out:
+    return status;
+}
+
 static enum colonnade_status read_model(struct place place, const char *group, struct model *model,
                                         struct colonnade_error *error)
 {
@@ -241,6 +259,7 @@ static enum colonnade_status fill_run(struct place file, struct run *run,
 {
     enum colonnade_status status = COLONNADE_OK;
     TRY(store_read_status(file, &run->status, error));
+    TRY(store_read_origin(file, &run->origin, error));
     TRY(read_optimizer(file, run, error));
     if (place_has(file, "evaluation")) {
         TRY(evaluation_init(&run->evaluation, run->data.classes, error));

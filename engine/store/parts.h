@@ -32,6 +32,10 @@ enum colonnade_status store_check_format(struct place file, const char *format, 
 /* The root's attribute of that name. */
 enum colonnade_status store_read_status(struct place file, enum run_status *status,
                                         struct colonnade_error *error);
+/* Who wrote the file: those of the root's attributes that it has. The caller finishes it, also on
+ * error. */
+enum colonnade_status store_read_origin(struct place file, struct origin *origin,
+                                        struct colonnade_error *error);
 
 enum { NAME_BYTES = 256 };
 

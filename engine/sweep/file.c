@@ -445,6 +445,7 @@ enum colonnade_status sweep_load(struct sweep **loaded, const char *path,
     TRY(store_check_format(file, SWEEP_FORMAT, "sweep file", error));
     TRY(begin_sweep(file, &sweep, error));
     TRY(store_read_status(file, &sweep->status, error));
+    TRY(store_read_origin(file, &sweep->origin, error));
     TRY(place_read_attribute(file, "jobs", VALUE_INT, 0, &sweep->jobs, error));
     TRY(place_read_attribute(file, "threads", VALUE_INT, 0, &sweep->threads, error));
     TRY(read_rows(file, sweep, error));

@@ -67,6 +67,7 @@ void sweep_destroy(struct sweep *sweep)
     for (size_t i = 0; i < rows; i++)
         free(sweep->rows[i].epochs);
     free(sweep->rows);
+    origin_finish(&sweep->origin);
     sweep_grid_finish(&sweep->grid);
     config_destroy(sweep->config);
     free(sweep);

@@ -90,6 +90,7 @@ struct sweep {
     struct sweep_grid grid;
     int jobs, threads; /* rows trained at a time, and the threads of each */
     enum run_status status;
+    struct origin origin;   /* of the file that it was loaded from */
     struct sweep_row *rows; /* [combinations, seeds] */
 };
 

@@ -76,6 +76,15 @@ out:
     return status;
 }
 
+void origin_finish(struct origin *origin)
+{
+    free(origin->version);
+    free(origin->machine);
+    free(origin->blas);
+    free(origin->blas_kernel);
+    *origin = (struct origin){0};
+}
+
 void run_destroy(struct run *run)
 {
     if (!run)
@@ -91,6 +100,7 @@ void run_destroy(struct run *run)
     model_destroy(run->average);
     model_destroy(run->best);
     profile_destroy(run->profile);
+    origin_finish(&run->origin);
     graph_destroy(run->graph);
     data_facts_finish(&run->data);
     config_destroy(run->config);

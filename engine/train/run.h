@@ -94,6 +94,11 @@ struct worst {
     uint8_t *pixels;             /* [n, h, w, c] */
 };
 
+/* What a file was written by. A text is NULL where that is not known. */
+struct origin {
+    char *version, *machine, *blas, *blas_kernel;
+};
+
 struct run {
     struct config *config; /* as run, overrides applied */
     struct settings settings;
@@ -113,6 +118,7 @@ struct run {
     struct worst worst;           /* of its mistakes; n = 0: none */
     struct golden golden;         /* n = 0: none yet */
     struct profile *profile;      /* of the steps since the program began; NULL: not wanted */
+    struct origin origin;         /* of the file that it was loaded from */
     bool weights_checked; /* loaded, and the file's checksum of the weights is right; not kept */
 };
 
@@ -138,6 +144,7 @@ void data_facts_finish(struct data_facts *facts);
 void samples_finish(struct samples *samples);
 void worst_finish(struct worst *worst);
 void golden_finish(struct golden *golden);
+void origin_finish(struct origin *origin);
 void evaluation_finish(struct evaluation *evaluation);
 enum colonnade_status evaluation_init(struct evaluation *evaluation, int classes,
                                       struct colonnade_error *error);

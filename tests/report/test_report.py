@@ -3,6 +3,7 @@
 REPORT_PAGES names the program that writes made-up runs' pages (pages.c), COLONNADE the program
 itself. Python's own parser reads the numbers; what needs a browser is skipped without chromium.
 """
+import html
 import math
 import os
 import pathlib
@@ -510,6 +511,14 @@ def test_a_trained_runs_page_says_what_its_file_says(trained):
                    "images_per_second", "seconds"]
         for column, value in zip(columns, row):
             assert close(value, float(file["metrics/epoch"][column][i])), column
+
+
+def test_a_trained_runs_environment_is_that_of_its_file(trained):
+    file, _, path = trained
+    text = html.unescape(path.read_text(encoding="utf-8"))
+    for label, name in [("Colonnade", "colonnade_version"), ("Machine", "machine"),
+                        ("BLAS", "blas"), ("Its kernel", "blas_kernel")]:
+        assert f"<dt>{label}</dt><dd>{file.attrs[name]}</dd>" in text
 
 
 def test_a_trained_runs_mistakes_are_those_of_its_file(trained):

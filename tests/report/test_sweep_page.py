@@ -2,6 +2,7 @@
 
 Every sweep here is trained by the program that COLONNADE names, on data of a few kilobytes.
 """
+import html
 import math
 import os
 import subprocess
@@ -141,6 +142,15 @@ def test_rows_are_the_files(swept):
                                 ("train loss", "train_loss"), ("images/s", "images_per_second"),
                                 ("step ms", "step_ms"), ("seconds", "seconds")]:
             assert close(number(row[heading]), float(expected[column])), heading
+
+
+def test_the_environment_is_the_files(swept):
+    run, page = swept("plain")
+    text = html.unescape(page.read_text(encoding="utf-8"))
+    with h5py.File(run) as file:
+        for label, name in [("Colonnade", "colonnade_version"), ("Machine", "machine"),
+                            ("BLAS", "blas"), ("Its kernel", "blas_kernel")]:
+            assert f"<dt>{label}</dt><dd>{file.attrs[name]}</dd>" in text
 
 
 def test_combinations_are_the_files_over_seeds(swept):
