@@ -94,8 +94,8 @@ const page = (function () {
     }
 
     /* Lines over epochs or steps, which `x` says; numbers are written as `format` says. A line with
-     * `edge` is part of a band and has no name of its own. */
-    function lineChart(canvas, lines, x, format) {
+     * `edge` is part of a band and has no name of its own. One line alone is named if `named`. */
+    function lineChart(canvas, lines, x, format, named) {
         const at = lines.flatMap((one) => one.data.map((point) => point.x));
         const least = at.reduce((a, b) => Math.min(a, b), Infinity);
         const most = at.reduce((a, b) => Math.max(a, b), -Infinity);
@@ -113,7 +113,7 @@ const page = (function () {
                 },
                 plugins: {
                     legend: {
-                        display: lines.filter((one) => !one.edge).length > 1,
+                        display: named || lines.filter((one) => !one.edge).length > 1,
                         align: 'end',
                         labels: {
                             boxWidth: 14,

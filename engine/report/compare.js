@@ -19,7 +19,7 @@
         const lines = runs.map((table, i) => [table, i])
             .filter(([table]) => table[column].some((value) => value !== null))
             .map(([table, i]) => line(names[i], points(table, 'epoch', column), stroke(i)));
-        return lineChart(canvas, lines, 'epoch', canvas.dataset.format);
+        return lineChart(canvas, lines, 'epoch', canvas.dataset.format, true);
     }
 
     page.keepDrawn(() => Array.from(document.querySelectorAll('canvas[data-column]'), draw));

@@ -110,6 +110,20 @@ def test_it_opens_without_a_word_and_every_chart_has_its_curves(compared, browse
     tab.close()
 
 
+def test_a_curve_alone_is_named(compared, browser):
+    program = os.environ["COLONNADE"]
+    subprocess.run([program, "train", "small.ini", "--out", "without.h5", "--quiet",
+                    "--set", "data.validation=0"], check=True, cwd=compared)
+    report(compared, "without.h5", "first.h5", "-o", "one.html")
+    tab = chromium.Page(browser, compared / "one.html")
+    shown = tab.evaluate("Array.from(document.querySelectorAll('canvas'), (canvas) => "
+                         "Chart.getChart(canvas).legend).map((legend) => "
+                         "legend.options.display ? legend.legendItems.map((item) => item.text)"
+                         " : [])")
+    assert {tuple(names) for names in shown} == {("without", "first"), ("first",)}
+    tab.close()
+
+
 def test_without_scripts_the_numbers_stand(compared, browser):
     tab = chromium.Page(browser, compared / "compared.html", script=False)
     tab.call("Emulation.setScriptExecutionDisabled", value=False)  # for the questions alone
