@@ -29,11 +29,17 @@ static const struct {
     const char *name;
     sweep_section_writer *write;
 } sweep_sections[] = {
-    {"title", sweep_section_title},   {"headline", sweep_section_headline},
-    {"data", sweep_section_data},     {"keys", sweep_section_keys},
-    {"maps", sweep_section_maps},     {"combinations", sweep_section_combinations},
-    {"curves", sweep_section_curves}, {"rows", sweep_section_rows},
-    {"facts", sweep_section_facts},   {"troubles", sweep_section_troubles},
+    {"title", sweep_section_title},
+    {"headline", sweep_section_headline},
+    {"front", sweep_section_front},
+    {"data", sweep_section_data},
+    {"keys", sweep_section_keys},
+    {"maps", sweep_section_maps},
+    {"combinations", sweep_section_combinations},
+    {"curves", sweep_section_curves},
+    {"rows", sweep_section_rows},
+    {"facts", sweep_section_facts},
+    {"troubles", sweep_section_troubles},
     {"config", sweep_section_config},
 };
 

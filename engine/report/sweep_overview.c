@@ -113,6 +113,33 @@ enum colonnade_status sweep_section_headline(FILE *page, const struct sweep_subj
     return COLONNADE_OK;
 }
 
+/* Whether the combination has a place in the chart. */
+static bool has_point(const struct sweep_summary *summary)
+{
+    return !isnan(summary->step_ms.mean) && !isnan(summary->test_accuracy.mean);
+}
+
+enum colonnade_status sweep_section_front(FILE *page, const struct sweep_subject *subject,
+                                          struct colonnade_error *error)
+{
+    size_t points = 0;
+    for (size_t i = 0; i < subject->sweep->grid.combinations; i++)
+        points += has_point(&subject->summaries[i]);
+    if (points == 0) {
+        fputs("<p class=\"note\">No combination has a test accuracy and a time.</p>\n", page);
+        return COLONNADE_OK;
+    }
+    fputs("<noscript><p class=\"note\">The chart needs JavaScript. Its numbers stand in the table "
+          "of combinations.</p></noscript>\n"
+          "<div class=\"charts wide\">\n<figure class=\"chart\"><figcaption>Test accuracy "
+          "<small>over milliseconds a step; means over seeds with 95 % intervals; the line is the "
+          "efficient front</small></figcaption><div class=\"plot tall\"><canvas role=\"img\" "
+          "aria-label=\"Test accuracy over milliseconds a step\"></canvas></div></figure>\n"
+          "</div>\n",
+          page);
+    return COLONNADE_OK;
+}
+
 /* One array a combination: its index, step_ms and accuracy, half of their intervals, and whether it
  * is on the front. */
 static void write_points(FILE *page, const struct sweep_subject *subject)
@@ -122,7 +149,7 @@ static void write_points(FILE *page, const struct sweep_subject *subject)
     fputc('[', page);
     for (size_t i = 0; i < combinations; i++) {
         const struct sweep_summary *summary = &subject->summaries[i];
-        if (isnan(summary->step_ms.mean) || isnan(summary->test_accuracy.mean))
+        if (!has_point(summary))
             continue;
         const double numbers[] = {summary->step_ms.mean, summary->test_accuracy.mean,
                                   summary->step_ms.interval, summary->test_accuracy.interval};

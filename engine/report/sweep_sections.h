@@ -15,7 +15,8 @@ typedef enum colonnade_status sweep_section_writer(FILE *page, const struct swee
                                                    struct colonnade_error *error);
 
 /* sweep_overview.c */
-sweep_section_writer sweep_section_title, sweep_section_headline, sweep_section_data;
+sweep_section_writer sweep_section_title, sweep_section_headline, sweep_section_front;
+sweep_section_writer sweep_section_data;
 sweep_section_writer sweep_section_facts, sweep_section_config;
 /* sweep_curves.c */
 sweep_section_writer sweep_section_curves;

@@ -50,6 +50,7 @@ SWEEPS = {
     "hostile": "[data]\nsource = hdf5\npath = plain.h5\n" + NETWORK +
                f"[sweep]\ndata.path = plain.data, \"{HOSTILE}\"\nconv.kernel = 3, 20\n",
     "alone": SYNTHETIC + NETWORK + "[sweep]\nseeds = 1, 2\n",
+    "nothing": SYNTHETIC + NETWORK + "[sweep]\ntrain.lr = 1e30, 1e31\n",
     "large": SYNTHETIC.replace("64", "8") + NETWORK + "[sweep]\ntrain.momentum = " +
              ", ".join(f"0.0{i}" for i in range(1, 10)) + ", 0.5\ntrain.lr = " +
              ", ".join(f"0.0{i}" for i in range(1, 10)) + ", 0.1\nseeds = 1, 2\n",
@@ -73,10 +74,11 @@ def swept(tmp_path_factory):
         if name not in made:
             (folder / f"{name}.ini").write_text(SWEEPS[name])
             output = f"<b>{name}.h5" if name == "hostile" else f"{name}.h5"
-            for arguments in (["sweep", f"{name}.ini", "--out", output, "--quiet"],
-                              ["report", output, "-o", f"{name}.html"]):
-                subprocess.run([program, *arguments], check=True, cwd=folder,
-                               stdout=subprocess.DEVNULL)
+            for arguments, status in (
+                    (["sweep", f"{name}.ini", "--out", output, "--quiet"], name == "nothing"),
+                    (["report", output, "-o", f"{name}.html"], 0)):
+                assert subprocess.run([program, *arguments], cwd=folder,
+                                      stdout=subprocess.DEVNULL).returncode == status
             made[name] = folder / output, folder / f"{name}.html"
         return made[name]
 
@@ -330,6 +332,13 @@ def test_a_sweep_of_seeds_alone_has_a_page(swept, opened):
     page = parsed(swept, "alone")
     assert len(table(page, "Rows")) == 2 and "A map takes two swept keys." in "".join(page.texts)
     assert opened("alone").problems == []
+
+
+def test_a_sweep_of_which_nothing_was_trained_has_no_empty_chart(opened):
+    page = opened("nothing")
+    assert page.problems == []
+    assert "No combination has" in page.evaluate("document.querySelector('#front').innerText")
+    assert page.evaluate("document.querySelectorAll('canvas').length") == 0
 
 
 def test_a_small_sweep_is_a_small_page(swept):
