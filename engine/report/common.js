@@ -18,8 +18,15 @@ const page = (function () {
         return getComputedStyle(document.documentElement).getPropertyValue('--' + name).trim();
     }
 
+    /* Chart.js puts a value that is alone into the middle of an axis: a share is none above 1. */
+    function limit(scale, format) {
+        if (format === ticks.percent)
+            scale.max = Math.min(scale.max, 1);
+    }
+
     function axis(format, more) {
         return {
+            afterDataLimits: (scale) => limit(scale, format),
             border: { display: false },
             grid: { color: colour('line'), drawBorder: false, tickLength: 0 },
             ticks: Object.assign({
@@ -159,5 +166,5 @@ const page = (function () {
 
     document.querySelectorAll('table.sortable').forEach(makeSortable);
     const data = JSON.parse(document.getElementById('data').textContent);
-    return { data, formats, ticks, colour, axis, line, lineChart, points, keepDrawn };
+    return { data, formats, ticks, colour, limit, axis, line, lineChart, points, keepDrawn };
 }());

@@ -4,7 +4,7 @@
 (function () {
     'use strict';
 
-    const { data, formats, ticks, colour, axis, line, keepDrawn } = page;
+    const { data, formats, ticks, colour, limit, axis, line, keepDrawn } = page;
     const { epochs, curves } = data;
     const grid = document.querySelector('.multiples');
     if (!grid)
@@ -56,6 +56,7 @@
         const flat = extent.min === extent.max;
         scale.min = flat ? Math.min(0, 2 * extent.min) : extent.min;
         scale.max = flat ? Math.max(0, 2 * extent.max) || 1 : extent.max;
+        limit(scale, ticks[measure.format]);
     }
 
     function setEnds(scale) {

@@ -111,6 +111,10 @@ enum colonnade_status sweep_section_keys(FILE *page, const struct sweep_subject 
                                          struct colonnade_error *error)
 {
     const struct sweep_grid *grid = &subject->sweep->grid;
+    if (grid->axis_count == 0) {
+        fputs("<p class=\"note\">No key was swept.</p>\n", page);
+        return COLONNADE_OK;
+    }
     html_table_begin(page, "Keys", "numbers keys");
     fputs("<thead><tr><th scope=\"col\">key</th><th scope=\"col\">value</th>"
           "<th scope=\"col\">instead of</th><th scope=\"col\">accuracy, points</th>"

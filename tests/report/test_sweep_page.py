@@ -330,8 +330,12 @@ def test_texts_of_the_config_are_shown_as_they_are(swept, opened):
 
 def test_a_sweep_of_seeds_alone_has_a_page(swept, opened):
     page = parsed(swept, "alone")
-    assert len(table(page, "Rows")) == 2 and "A map takes two swept keys." in "".join(page.texts)
-    assert opened("alone").problems == []
+    texts = "".join(page.texts)
+    assert len(table(page, "Rows")) == 2 and "A map takes two swept keys." in texts
+    assert "No key was swept." in texts and "Keys" not in page.tables
+    page = opened("alone")
+    assert page.problems == []
+    assert page.evaluate("Chart.getChart(document.querySelector('canvas')).scales.y.max") <= 1
 
 
 def test_a_sweep_of_which_nothing_was_trained_has_no_empty_chart(opened):
