@@ -102,7 +102,7 @@ void write_origin(FILE *page, const struct origin *origin)
     } facts[] = {{"Colonnade", origin->version},
                  {"Machine", origin->machine},
                  {"BLAS", origin->blas},
-                 {"Its kernel", origin->blas_kernel}};
+                 {"BLAS kernel", origin->blas_kernel}};
     for (size_t i = 0; i < COUNT_OF(facts); i++)
         if (facts[i].text)
             html_fact_text(page, facts[i].label, facts[i].text);

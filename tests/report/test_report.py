@@ -517,7 +517,7 @@ def test_a_trained_runs_environment_is_that_of_its_file(trained):
     file, _, path = trained
     text = html.unescape(path.read_text(encoding="utf-8"))
     for label, name in [("Colonnade", "colonnade_version"), ("Machine", "machine"),
-                        ("BLAS", "blas"), ("Its kernel", "blas_kernel")]:
+                        ("BLAS", "blas"), ("BLAS kernel", "blas_kernel")]:
         assert f"<dt>{label}</dt><dd>{file.attrs[name]}</dd>" in text
 
 

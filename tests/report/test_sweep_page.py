@@ -151,7 +151,7 @@ def test_the_environment_is_the_files(swept):
     text = html.unescape(page.read_text(encoding="utf-8"))
     with h5py.File(run) as file:
         for label, name in [("Colonnade", "colonnade_version"), ("Machine", "machine"),
-                            ("BLAS", "blas"), ("Its kernel", "blas_kernel")]:
+                            ("BLAS", "blas"), ("BLAS kernel", "blas_kernel")]:
             assert f"<dt>{label}</dt><dd>{file.attrs[name]}</dd>" in text
 
 
