@@ -25,42 +25,97 @@ static size_t value_of(const struct sweep_grid *grid, size_t combination, size_t
     return combination / stride_of(grid, axis) % grid->axes[axis].values.count;
 }
 
-/* One value of a key beside the key's first, over pairs of combinations that differ in nothing
- * else and have both. */
+/* One value of a key beside the key's first, over pairs of rows: same seed, and combinations that
+ * differ in nothing else. Pairs of one seed share its draws and are no independent samples; seeds
+ * are. So each seed's mean over the grid counts as one sample (seeds as blocks: Montgomery, Design
+ * and Analysis of Experiments, on the randomized complete block design). */
 struct effect {
-    size_t pairs;
-    double difference, interval; /* of test accuracy; half of the 95 % interval over the pairs */
-    double time_ratio;           /* of step_ms; geometric mean */
+    size_t pairs, possible;
+    double difference, interval; /* of test accuracy: mean of the seeds' means, and half of its 95 %
+                                    interval over seeds, by Student's t; NaN below two of them */
+    double least, greatest;      /* difference of a pair of combinations, a mean over its seeds */
+    double time_ratio;           /* of step_ms: geometric mean, of the seeds' ones */
 };
 
-static struct effect measure_effect(const struct sweep_subject *subject, size_t axis, size_t value)
+/* Pairs of one seed, or of one pair of combinations. */
+struct pairs {
+    size_t count;
+    double differences, logarithms; /* sums */
+};
+
+static void add_pair(struct pairs *pairs, const struct sweep_row *first,
+                     const struct sweep_row *other)
 {
-    const struct sweep_grid *grid = &subject->sweep->grid;
-    const size_t stride = stride_of(grid, axis);
-    double sum = 0, squares = 0, logarithms = 0;
-    struct effect effect = {0, NAN, NAN, NAN};
-    for (size_t first = 0; first < grid->combinations; first++) {
-        if (value_of(grid, first, axis) != 0)
+    const double difference = other->test_accuracy - first->test_accuracy;
+    const double logarithm = log(other->step_ms / first->step_ms);
+    if (first->status != SWEEP_COMPLETE || other->status != SWEEP_COMPLETE || isnan(difference) ||
+        isnan(logarithm))
+        return;
+    pairs->count++;
+    pairs->differences += difference;
+    pairs->logarithms += logarithm;
+}
+
+/* Of one seed, over the grid. */
+static struct pairs pairs_of_seed(const struct sweep *sweep, size_t axis, size_t value, size_t seed)
+{
+    const size_t apart = value * stride_of(&sweep->grid, axis);
+    struct pairs pairs = {0, 0, 0};
+    for (size_t i = 0; i < sweep->grid.combinations; i++)
+        if (value_of(&sweep->grid, i, axis) == 0)
+            add_pair(&pairs, sweep_row(sweep, i, seed), sweep_row(sweep, i + apart, seed));
+    return pairs;
+}
+
+static void measure_range(struct effect *effect, const struct sweep *sweep, size_t axis,
+                          size_t value)
+{
+    const size_t apart = value * stride_of(&sweep->grid, axis);
+    for (size_t i = 0; i < sweep->grid.combinations; i++) {
+        struct pairs pairs = {0, 0, 0};
+        if (value_of(&sweep->grid, i, axis) != 0)
             continue;
-        const struct sweep_summary *a = &subject->summaries[first];
-        const struct sweep_summary *b = &subject->summaries[first + value * stride];
-        const double difference = b->test_accuracy.mean - a->test_accuracy.mean;
-        const double logarithm = log(b->step_ms.mean / a->step_ms.mean);
-        if (isnan(difference) || isnan(logarithm))
+        for (size_t seed = 0; seed < sweep->grid.seed_count; seed++)
+            add_pair(&pairs, sweep_row(sweep, i, seed), sweep_row(sweep, i + apart, seed));
+        if (pairs.count == 0)
             continue;
-        effect.pairs++;
-        sum += difference;
-        squares += difference * difference;
-        logarithms += logarithm;
+        effect->least = fmin(effect->least, pairs.differences / (double)pairs.count);
+        effect->greatest = fmax(effect->greatest, pairs.differences / (double)pairs.count);
     }
-    const double n = (double)effect.pairs;
-    if (effect.pairs) {
+}
+
+static struct effect measure_effect(const struct sweep *sweep, size_t axis, size_t value)
+{
+    const struct sweep_grid *grid = &sweep->grid;
+    struct effect effect = {.possible = grid->combinations / grid->axes[axis].values.count *
+                                        grid->seed_count,
+                            .difference = NAN,
+                            .interval = NAN,
+                            .least = NAN,
+                            .greatest = NAN,
+                            .time_ratio = NAN};
+    double sum = 0, squares = 0, logarithms = 0;
+    size_t seeds = 0;
+    for (size_t seed = 0; seed < grid->seed_count; seed++) {
+        const struct pairs pairs = pairs_of_seed(sweep, axis, value, seed);
+        if (pairs.count == 0)
+            continue;
+        const double mean = pairs.differences / (double)pairs.count;
+        seeds++;
+        effect.pairs += pairs.count;
+        sum += mean;
+        squares += mean * mean;
+        logarithms += pairs.logarithms / (double)pairs.count;
+    }
+    const double n = (double)seeds;
+    if (seeds) {
         effect.difference = sum / n;
         effect.time_ratio = exp(logarithms / n);
     }
-    if (effect.pairs > 1)
-        effect.interval = student_t(effect.pairs - 1) *
-                          sqrt(fmax(squares - sum * sum / n, 0) / (n - 1)) / sqrt(n);
+    if (seeds > 1)
+        effect.interval =
+            student_t(seeds - 1) * sqrt(fmax(squares - sum * sum / n, 0) / (n - 1)) / sqrt(n);
+    measure_range(&effect, sweep, axis, value);
     return effect;
 }
 
@@ -92,7 +147,7 @@ static void format_ratio(FILE *page, double ratio)
 static void write_effect(FILE *page, const struct sweep_subject *subject, size_t axis, size_t value)
 {
     const struct sweep_axis *one = &subject->sweep->grid.axes[axis];
-    const struct effect effect = measure_effect(subject, axis, value);
+    const struct effect effect = measure_effect(subject->sweep, axis, value);
     fputs("<tr><th scope=\"row\">", page);
     html_text(page, one->name);
     fputs("</th><td class=\"setting\">", page);
@@ -102,9 +157,13 @@ static void write_effect(FILE *page, const struct sweep_subject *subject, size_t
     fputs("</td>", page);
     html_cell(page, effect.difference, format_points);
     html_cell(page, effect.interval, format_spread);
+    html_cell(page, effect.least, format_points);
+    html_cell(page, effect.greatest, format_points);
     html_cell(page, effect.time_ratio, format_ratio);
-    html_cell_count(page, effect.pairs);
-    fputs("</tr>\n", page);
+    fprintf(page, "<td data-value=\"%zu\">%zu", effect.pairs, effect.pairs);
+    if (effect.pairs < effect.possible)
+        fprintf(page, " of %zu", effect.possible);
+    fputs("</td></tr>\n", page);
 }
 
 enum colonnade_status sweep_section_keys(FILE *page, const struct sweep_subject *subject,
@@ -118,7 +177,8 @@ enum colonnade_status sweep_section_keys(FILE *page, const struct sweep_subject 
     html_table_begin(page, "Keys", "numbers keys");
     fputs("<thead><tr><th scope=\"col\">key</th><th scope=\"col\">value</th>"
           "<th scope=\"col\">instead of</th><th scope=\"col\">accuracy, points</th>"
-          "<th scope=\"col\">± 95 %</th><th scope=\"col\">time a step</th>"
+          "<th scope=\"col\">± 95 %</th><th scope=\"col\">least</th>"
+          "<th scope=\"col\">greatest</th><th scope=\"col\">time a step</th>"
           "<th scope=\"col\">pairs</th></tr></thead>\n<tbody>\n",
           page);
     for (size_t axis = 0; axis < grid->axis_count; axis++)
@@ -127,10 +187,14 @@ enum colonnade_status sweep_section_keys(FILE *page, const struct sweep_subject 
     fputs("</tbody>\n", page);
     html_table_end(page);
     fputs(
-        "<p class=\"note\">Each row compares combinations that differ in this key alone: the mean "
-        "difference of test accuracy in percentage points, half of its 95 % interval over the "
-        "pairs, and the geometric mean of the ratio of step times. Pairs of which one could not "
-        "be trained are left out.</p>\n",
+        "<p class=\"note\">Pairs are trainings with the same seed that differ in this key alone. "
+        "Accuracy is the difference in percentage points and time the ratio of step times, each a "
+        "mean over a seed's pairs, then over the seeds (of ratios: geometric). ± is half of the "
+        "95 % interval of the difference by Student's t over the seeds' means: what other seeds "
+        "may come to, on this data and this grid. One seed tells none. Least and greatest are of "
+        "single pairs of combinations, over their seeds: where they are far apart, what the key "
+        "does depends on the other keys. Pairs of which one could not be trained are left out; "
+        "seeds that have others than those then make ± greater.</p>\n",
         page);
     return COLONNADE_OK;
 }

@@ -49,6 +49,7 @@ SWEEPS = {
             "[sweep]\nconv.stride = 1, 2\nseeds = 1, 2\n",
     "hostile": "[data]\nsource = hdf5\npath = plain.h5\n" + NETWORK +
                f"[sweep]\ndata.path = plain.data, \"{HOSTILE}\"\nconv.kernel = 3, 20\n",
+    "one": SYNTHETIC + NETWORK + "[sweep]\ntrain.lr = 0.05, 0.01, 0.2\nseeds = 1, 2, 3\n",
     "alone": SYNTHETIC + NETWORK + "[sweep]\nseeds = 1, 2\n",
     "nothing": SYNTHETIC + NETWORK + "[sweep]\ntrain.lr = 1e30, 1e31\n",
     "large": SYNTHETIC.replace("64", "8") + NETWORK + "[sweep]\ntrain.momentum = " +
@@ -184,21 +185,81 @@ def test_combinations_are_the_files_over_seeds(swept):
         assert number(row["front"]) == (not beaten)
 
 
-def test_keys_are_compared_over_pairs_that_differ_in_nothing_else(swept):
-    grouped = {settings: numpy.mean([seed["test_accuracy"] for seed in seeds])
-               for settings, seeds in by_settings(swept).items()
-               if all(seed["status"] == "complete" for seed in seeds)}
-    shown = {row["key"][0]: row for row in table(parsed(swept, "plain"), "Keys")}
-    assert list(shown) == AXES
-    for i, axis in enumerate(AXES):
-        value, first = shown[axis]["value"][0], shown[axis]["instead of"][0]
-        differences = [grouped[settings] - grouped[settings[:i] + (first,) + settings[i + 1:]]
-                       for settings in grouped if settings[i] == value
-                       and settings[:i] + (first,) + settings[i + 1:] in grouped]
-        assert number(shown[axis]["pairs"]) == len(differences)
-        if differences:
-            assert math.isclose(number(shown[axis]["accuracy, points"]), numpy.mean(differences),
-                                abs_tol=1e-9)
+def check_keys(shown, trained, axes, values):
+    """Each seed counts as one sample of a key's effect: its mean over the grid."""
+    # Student's t, 97.5 %, by degrees of freedom.
+    quantiles = {1: 12.7062047, 2: 4.3026527}
+    trained = [row for row in trained if row["status"] == "complete"]
+    accuracy = {(*(row[axis] for axis in axes), row["seed"]): row["test_accuracy"]
+                for row in trained}
+    time = {(*(row[axis] for axis in axes), row["seed"]): row["step_ms"] for row in trained}
+    assert [(row["key"][0], row["instead of"][0], row["value"][0]) for row in shown] == \
+        [(axis, first, other) for axis, (first, *others) in zip(axes, values) for other in others]
+    for row in shown:
+        i = axes.index(row["key"][0])
+        by_seed, by_settings, pairs = {}, {}, 0
+        for here, after in accuracy.items():
+            there = here[:i] + (row["instead of"][0],) + here[i + 1:]
+            if here[i] == row["value"][0] and there in accuracy:
+                pair = after - accuracy[there], math.log(time[here] / time[there])
+                by_seed.setdefault(here[-1], []).append(pair)
+                by_settings.setdefault(here[:-1], []).append(pair[0])
+                pairs += 1
+        assert number(row["pairs"]) == pairs
+        if pairs == 0:
+            assert row["accuracy, points"][0] == row["± 95 %"][0] == row["least"][0] == "–"
+            continue
+        differences, logarithms = numpy.array([numpy.mean(seed, axis=0)
+                                               for seed in by_seed.values()]).T
+        of_combinations = [numpy.mean(seeds) for seeds in by_settings.values()]
+        expected = {"accuracy, points": differences.mean(), "least": min(of_combinations),
+                    "greatest": max(of_combinations), "time a step": math.exp(logarithms.mean()),
+                    "± 95 %": quantiles[len(by_seed) - 1] * differences.std(ddof=1) /
+                    math.sqrt(len(by_seed)) if len(by_seed) > 1 else math.nan}
+        for heading, value in expected.items():
+            # Nine digits are shown; accuracies are of 1, so that differences err by some 1e-16.
+            assert close(number(row[heading]), value) or \
+                math.isclose(number(row[heading]), value, rel_tol=1e-8, abs_tol=1e-9), heading
+
+
+@pytest.mark.parametrize("name, axes, values", [
+    ("plain", AXES, [["1", "2"], ["valid", "same"], ["2", "4"], ["0.05", "1e30"]]),
+    ("one", ["train.lr"], [["0.05", "0.01", "0.2"]]),
+])
+def test_keys_are_compared_over_pairs_that_differ_in_nothing_else(swept, name, axes, values):
+    shown = table(parsed(swept, name), "Keys")
+    check_keys(shown, rows(swept, name), axes, values)
+    assert not math.isnan(number(shown[0]["± 95 %"]))
+
+
+def test_a_key_of_a_sweep_with_one_seed_has_no_interval(swept):
+    shown = table(parsed(swept, "hostile"), "Keys")
+    check_keys(shown, rows(swept, "hostile"), ["data.path", "conv.kernel"],
+               [["plain.data", HOSTILE], ["3", "20"]])
+    assert number(shown[0]["pairs"]) == 1 and shown[0]["± 95 %"][0] == "–"
+
+
+def failed(source, folder, indices):
+    """The page of a copy of a sweep's file in which rows have failed."""
+    copy = folder / "failed.h5"
+    copy.write_bytes(source.read_bytes())
+    with h5py.File(copy, "r+") as file:
+        status = file["combinations/status"][()]
+        status[indices] = "failed"
+        file["combinations/status"][...] = status
+    subprocess.run([os.environ["COLONNADE"], "report", copy.name], check=True, cwd=folder,
+                   stdout=subprocess.DEVNULL)
+    return copy, folder / "failed.html"
+
+
+def test_pairs_that_lack_a_row_are_left_out_and_counted(swept, tmp_path):
+    # Of each seed another number of pairs is left.
+    paths = failed(swept("plain")[0], tmp_path, [0, 6, 13, 25])
+    shown = table(parsed(lambda _: paths, "failed"), "Keys")
+    check_keys(shown, rows(lambda _: paths, "failed"), AXES,
+               [["1", "2"], ["valid", "same"], ["2", "4"], ["0.05", "1e30"]])
+    pairs = [row["pairs"][0] for row in shown]
+    assert pairs[0].endswith(" of 24") and pairs[3] == "0 of 24"
 
 
 def test_maps_are_means_over_the_other_keys(swept):
