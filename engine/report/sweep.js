@@ -8,11 +8,12 @@
         .map(([index, x, y, dx, dy, front]) => ({ index, x, y, dx, dy, front }));
     const table = document.querySelector('table.combinations');
     const headings = Array.from(table.tHead.rows[0].cells, (cell) => cell.textContent);
-    const names = new Map(Array.from(table.tBodies[0].rows, (row) => [
+    const settings = new Map(Array.from(table.tBodies[0].rows, (row) => [
         Number(row.cells[0].dataset.value) - 1,
         Array.from(row.querySelectorAll('.setting'), (cell) =>
-            headings[cell.cellIndex] + ' ' + cell.textContent),
+            ({ key: headings[cell.cellIndex], value: cell.textContent })),
     ]));
+    const front = points.filter((point) => point.front).sort((a, b) => a.x - b.x);
 
     function segment(context, from, to) {
         context.beginPath();
@@ -45,8 +46,131 @@
         },
     };
 
+    /* --- labels of the front's points --- */
+
+    const LEADING = 13, RADIUS = 5, STEP = 12; /* pixels: of lines, of points, along the front */
+    const distances = [7, 18, 32];
+    const ways = [[1, 1], [-1, -1], [1, -1], [-1, 1], [1, 0], [-1, 0], [0, -1], [0, 1]];
+
+    function setFont(context) {
+        const { size, family } = Chart.defaults.font;
+        context.font = size + 'px ' + family;
+    }
+
+    /* The values of a point's settings in lines that are not wider than `width`. */
+    function wrap(context, values, width) {
+        const fits = (text) => context.measureText(text).width <= width;
+        const lines = [];
+        for (let value of values) {
+            while (value.length > 1 && !fits(value))
+                value = [...value].slice(0, -2).join('') + '…';
+            const longer = lines[lines.length - 1] + ' · ' + value;
+            if (lines.length && fits(longer))
+                lines[lines.length - 1] = longer;
+            else
+                lines.push(value);
+        }
+        return lines;
+    }
+
+    function around({ x, y }, width, height) {
+        return { left: x - width / 2, right: x + width / 2, top: y - height / 2,
+            bottom: y + height / 2 };
+    }
+
+    function meets(a) {
+        return (b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+    }
+
+    function within(a, b) {
+        return a.left >= b.left && a.right <= b.right && a.top >= b.top && a.bottom <= b.bottom;
+    }
+
+    /* Places along the front and intervals, which a label had better not lie on. */
+    function findLines(at, { x, y }) {
+        const places = [];
+        for (const point of points) {
+            const spread = (scale, from, by) => by === null ? 0 :
+                Math.abs(scale.getPixelForValue(from + by) - scale.getPixelForValue(from - by));
+            places.push(around(at(point), spread(x, point.x, point.dx), 1),
+                around(at(point), 1, spread(y, point.y, point.dy)));
+        }
+        for (let i = 1; i < front.length; i++) {
+            const a = at(front[i - 1]), b = at(front[i]);
+            const count = Math.ceil(Math.hypot(b.x - a.x, b.y - a.y) / STEP);
+            for (let j = 0; j <= count; j++)
+                places.push(around({ x: a.x + (b.x - a.x) * j / count,
+                    y: a.y + (b.y - a.y) * j / count }, 1, 1));
+        }
+        return places;
+    }
+
+    /* A label beside its point, or further off, on as few lines as can be; never on a point, on
+     * another label or beyond the chart: one without a place is left out. The ends of the front
+     * come first. */
+    function placeLabels(chart) {
+        const { ctx, chartArea: area, scales } = chart;
+        const at = (point) => ({ x: scales.x.getPixelForValue(point.x),
+            y: scales.y.getPixelForValue(point.y) });
+        const taken = points.map((point) => around(at(point), 2 * RADIUS, 2 * RADIUS));
+        const crossed = findLines(at, scales);
+        const placed = [];
+        ctx.save();
+        setFont(ctx);
+        for (const point of [...front.slice(-1), ...front.slice(0, -1)]) {
+            const values = settings.get(point.index).map((setting) => setting.value);
+            const lines = wrap(ctx, values, (area.right - area.left) / 2);
+            const width = 2 + Math.max(0, ...lines.map((text) => ctx.measureText(text).width));
+            const height = LEADING * lines.length;
+            const { x, y } = at(point);
+            let best = null;
+            for (const [further, distance] of distances.entries())
+                for (const [right, down] of ways) {
+                    const shift = right && down ? distance * Math.SQRT1_2 : distance;
+                    const box = around({ x: x + right * (shift + width / 2),
+                        y: y + down * (shift + height / 2) }, width, height);
+                    const cost = 2 * further + crossed.filter(meets(box)).length;
+                    if (within(box, area) && !taken.some(meets(box)) && (!best || cost < best.cost))
+                        best = { cost, box, lines, further, from: { x, y } };
+                }
+            if (best && lines.length) {
+                taken.push(best.box);
+                placed.push(best);
+            }
+        }
+        ctx.restore();
+        return placed;
+    }
+
+    const labels = {
+        id: 'labels',
+        afterUpdate(chart) {
+            chart.labels = placeLabels(chart);
+        },
+        afterDatasetsDraw({ ctx, labels: placed }) {
+            ctx.save();
+            setFont(ctx);
+            Object.assign(ctx, { textAlign: 'center', textBaseline: 'middle', lineJoin: 'round' });
+            for (const { box, lines, further, from } of placed) {
+                if (further) {
+                    Object.assign(ctx, { lineWidth: 1, strokeStyle: colour('soft') });
+                    segment(ctx, [from.x, from.y],
+                        [Math.min(Math.max(from.x, box.left), box.right),
+                            Math.min(Math.max(from.y, box.top), box.bottom)]);
+                }
+                Object.assign(ctx, { lineWidth: 3, strokeStyle: colour('ground'),
+                    fillStyle: colour('ink') });
+                for (const [i, text] of lines.entries()) {
+                    const place = [(box.left + box.right) / 2, box.top + LEADING * (i + 0.5)];
+                    ctx.strokeText(text, ...place);
+                    ctx.fillText(text, ...place);
+                }
+            }
+            ctx.restore();
+        },
+    };
+
     function draw(canvas) {
-        const front = points.filter((point) => point.front).sort((a, b) => a.x - b.x);
         const others = points.filter((point) => !point.front);
         const dots = { pointRadius: 4, pointHoverRadius: 6 };
         return new Chart(canvas, {
@@ -71,14 +195,15 @@
                     tooltip: {
                         animation: false,
                         callbacks: {
-                            title: (items) => names.get(items[0].raw.index),
+                            title: (items) => settings.get(items[0].raw.index)
+                                .map(({ key, value }) => key + ' ' + value),
                             label: (item) => formats.percent(item.raw.y) + ', ' +
                                 formats.number(item.raw.x) + ' ms a step',
                         },
                     },
                 },
             },
-            plugins: [intervals],
+            plugins: [intervals, labels],
         });
     }
 

@@ -133,7 +133,14 @@ enum colonnade_status sweep_section_front(FILE *page, const struct sweep_subject
           "of combinations.</p></noscript>\n"
           "<div class=\"charts wide\">\n<figure class=\"chart\"><figcaption>Test accuracy "
           "<small>over milliseconds a step; means over seeds with 95 % intervals; the line is the "
-          "efficient front</small></figcaption><div class=\"plot tall\"><canvas role=\"img\" "
+          "efficient front",
+          page);
+    for (size_t i = 0; i < subject->sweep->grid.axis_count; i++) {
+        fputs(i ? " · <b>" : ", with the values of <b>", page);
+        html_text(page, subject->sweep->grid.axes[i].name);
+        fputs("</b>", page);
+    }
+    fputs("</small></figcaption><div class=\"plot tall\"><canvas role=\"img\" "
           "aria-label=\"Test accuracy over milliseconds a step\"></canvas></div></figure>\n"
           "</div>\n",
           page);

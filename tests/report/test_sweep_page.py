@@ -239,22 +239,28 @@ def test_a_key_of_a_sweep_with_one_seed_has_no_interval(swept):
     assert number(shown[0]["pairs"]) == 1 and shown[0]["± 95 %"][0] == "–"
 
 
-def failed(source, folder, indices):
-    """The page of a copy of a sweep's file in which rows have failed."""
-    copy = folder / "failed.h5"
+def changed(source, folder, columns):
+    """A copy of a sweep's file with other columns, by name a function of the old one, and its
+    page."""
+    copy = folder / "changed.h5"
     copy.write_bytes(source.read_bytes())
     with h5py.File(copy, "r+") as file:
-        status = file["combinations/status"][()]
-        status[indices] = "failed"
-        file["combinations/status"][...] = status
+        for column, change in columns.items():
+            file[f"combinations/{column}"][...] = change(file[f"combinations/{column}"][()])
     subprocess.run([os.environ["COLONNADE"], "report", copy.name], check=True, cwd=folder,
                    stdout=subprocess.DEVNULL)
-    return copy, folder / "failed.html"
+    return copy, folder / "changed.html"
+
+
+def fail(*indices):
+    """For changed(): the status column with these rows failed."""
+    return {"status": lambda old: [b"failed" if i in indices else one
+                                  for i, one in enumerate(old)]}
 
 
 def test_pairs_that_lack_a_row_are_left_out_and_counted(swept, tmp_path):
     # Of each seed another number of pairs is left.
-    paths = failed(swept("plain")[0], tmp_path, [0, 6, 13, 25])
+    paths = changed(swept("plain")[0], tmp_path, fail(0, 6, 13, 25))
     shown = table(parsed(lambda _: paths, "failed"), "Keys")
     check_keys(shown, rows(lambda _: paths, "failed"), AXES,
                [["1", "2"], ["valid", "same"], ["2", "4"], ["0.05", "1e30"]])
@@ -444,6 +450,87 @@ def test_the_chart_has_a_point_for_every_combination(opened, dark):
     front, others = opened("large", dark=dark).evaluate(INK + FRONT)
     # A point is a disc of radius 4: some 50 pixels, more where few lie on each other.
     assert front > 40 and others > 200, (front, others)
+
+
+# Where the labels are, what else is there, and pixels of the ink's colour within each.
+LABELS = """(() => {
+    const canvas = document.querySelector('canvas'), chart = Chart.getChart(canvas);
+    const { left, right, top, bottom } = chart.chartArea;
+    const ink = page.colour('ink').match(/[0-9a-f]{2}/g).map((level) => parseInt(level, 16));
+    const inked = ({ left, right, top, bottom }) => {
+        const { data } = canvas.getContext('2d').getImageData(left, top, right - left, bottom - top);
+        let count = 0;
+        for (let i = 0; i < data.length; i += 4)
+            count += ink.every((level, c) => Math.abs(level - data[i + c]) < 64) &&
+                data[i + 3] > 128;
+        return count;
+    };
+    return {
+        area: { left, right, top, bottom },
+        points: chart.data.datasets.flatMap(({ data }) => data).map((point) =>
+            [chart.scales.x.getPixelForValue(point.x), chart.scales.y.getPixelForValue(point.y)]),
+        labels: chart.labels.map(({ lines, box }) => ({ lines, box, ink: inked(box) })),
+    };
+})()"""
+
+
+def lie_apart(a, b):
+    return a["right"] <= b["left"] or b["right"] <= a["left"] or a["bottom"] <= b["top"] or \
+        b["bottom"] <= a["top"]
+
+
+def check_labels(shown, front, cuts):
+    """Labels name points of the front, each another, and lie on nothing; `cuts` says whether a
+    value may be too wide. Gives how many there are."""
+    area, labels, boxes = shown["area"], shown["labels"], [one["box"] for one in shown["labels"]]
+    texts = [" · ".join(label["lines"]) for label in labels]
+    assert len(set(texts)) == len(texts)
+    for label, text in zip(labels, texts):
+        start, cut, _ = text.partition("…")
+        assert any(one.startswith(start) if cut else one == text for one in front)
+        assert cut == "" or cuts and len(start) > 15
+        box = label["box"]
+        assert area["left"] <= box["left"] and box["right"] <= area["right"]
+        assert area["top"] <= box["top"] and box["bottom"] <= area["bottom"]
+        assert all(lie_apart(box, other) for other in boxes if other is not box)
+        for x, y in shown["points"]:
+            assert lie_apart(box, {"left": x - 4, "right": x + 4, "top": y - 4, "bottom": y + 4})
+        # A character of 11 pixels is some 10 pixels of ink, of which about a half are full ones.
+        assert label["ink"] > 3 * len(text), label
+    return len(labels)
+
+
+def front_of(page):
+    """The swept keys, and the values of each combination of the front."""
+    axes = [heading for heading, _ in page.tables["Combinations"][0] if "." in heading[1:-1]]
+    return axes, [" · ".join(row[axis][0] for axis in axes)
+                  for row in table(page, "Combinations") if number(row["front"])]
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("name", ["plain", "one", "hostile"])
+def test_points_of_the_front_say_which_combination_they_are(swept, opened, name, width, dark):
+    text = parsed(swept, name)
+    axes, front = front_of(text)
+    assert ", with the values of " + " · ".join(axes) in "".join(text.texts)
+    shown = opened(name, width=width, dark=dark).evaluate(LABELS)
+    count = check_labels(shown, front, name == "hostile" and width == 390)
+    assert count >= min(3 if name == "plain" else math.inf, len(front))
+
+
+@pytest.mark.parametrize("width, least, most", [(390, 5, 40), (1280, 15, 99)])
+def test_where_the_front_is_crowded_some_labels_are_left_out(swept, browser, tmp_path, width, least,
+                                                             most):
+    # A hundred points on a line, the two seeds of each on both sides of it.
+    paths = changed(swept("large")[0], tmp_path, {
+        "test_accuracy": lambda old: numpy.arange(len(old)) // 2 / len(old),
+        "step_ms": lambda old: numpy.arange(len(old)) / 2 + 10})
+    _, front = front_of(parsed(lambda _: paths, "crowded"))
+    page = chromium.Page(browser, paths[1], width=width)
+    assert len(front) == 100 and page.problems == []
+    assert least <= check_labels(page.evaluate(LABELS), front, False) <= most
+    page.close()
 
 
 def open_tall(opened, name, **options):
