@@ -75,6 +75,18 @@ static void write_best(FILE *page, const struct sweep_subject *subject, const ch
     fputs(".</p>\n", page);
 }
 
+/* A sweep of which rows failed is complete, but not green. */
+static void write_state(FILE *page, const struct sweep *sweep)
+{
+    const char *state = run_status_names[sweep->status];
+    const size_t failed = count_rows(sweep, SWEEP_FAILED);
+    const bool partial = sweep->status == RUN_COMPLETE && failed > 0;
+    fprintf(page, "<span class=\"status %s\">%s", partial ? "partial" : state, state);
+    if (failed)
+        fprintf(page, ", %zu row%s failed", failed, failed == 1 ? "" : "s");
+    fputs("</span>", page);
+}
+
 enum colonnade_status sweep_section_headline(FILE *page, const struct sweep_subject *subject,
                                              struct colonnade_error *error)
 {
@@ -82,11 +94,11 @@ enum colonnade_status sweep_section_headline(FILE *page, const struct sweep_subj
     const size_t combinations = sweep->grid.combinations;
     const size_t best = find_best(subject, offsetof(struct sweep_summary, test_accuracy), 1);
     const size_t fastest = find_best(subject, offsetof(struct sweep_summary, step_ms), -1);
-    const char *state = run_status_names[sweep->status];
     fputs("<h1>", page);
     html_file_name(page, sweep->settings.output);
-    fprintf(page, "</h1>\n<p class=\"subtitle\"><span class=\"status %s\">%s</span> a sweep over ",
-            state, state);
+    fputs("</h1>\n<p class=\"subtitle\">", page);
+    write_state(page, sweep);
+    fputs(" a sweep over ", page);
     for (size_t i = 0; i < sweep->grid.axis_count; i++) {
         fputs(i ? ", " : "", page);
         html_text(page, sweep->grid.axes[i].name);

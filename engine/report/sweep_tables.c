@@ -3,6 +3,8 @@
 #include "engine/report/sweep_sections.h"
 
 #include <math.h>
+#include <stdbool.h>
+#include <string.h>
 
 static void write_heading(FILE *page, const char *heading)
 {
@@ -120,32 +122,58 @@ enum colonnade_status sweep_section_rows(FILE *page, const struct sweep_subject 
     return COLONNADE_OK;
 }
 
+static bool fared_alike(const struct sweep_row *a, const struct sweep_row *b)
+{
+    return a->status == b->status && strcmp(a->reason, b->reason) == 0;
+}
+
+/* Whether it was not trained, and no earlier seed's row tells the same. */
+static bool is_first_trouble(const struct sweep_row *rows, size_t seed)
+{
+    for (size_t i = 0; i < seed; i++)
+        if (fared_alike(&rows[i], &rows[seed]))
+            return false;
+    return rows[seed].status != SWEEP_COMPLETE;
+}
+
+/* The seeds of a combination whose rows fared as that of `first`. */
+static void write_seeds(FILE *page, const struct sweep_grid *grid, const struct sweep_row *rows,
+                        size_t first)
+{
+    fputs("<td class=\"text seeds\">", page);
+    for (size_t i = first; i < grid->seed_count; i++)
+        if (fared_alike(&rows[i], &rows[first]))
+            fprintf(page, "%s%llu", i > first ? ", " : "", (unsigned long long)grid->seeds[i]);
+    fputs("</td>", page);
+}
+
 enum colonnade_status sweep_section_troubles(FILE *page, const struct sweep_subject *subject,
                                              struct colonnade_error *error)
 {
     const struct sweep *sweep = subject->sweep;
     bool begun = false;
-    for (size_t i = 0; i < sweep->grid.combinations * sweep->grid.seed_count; i++) {
-        const struct sweep_row *row = &sweep->rows[i];
-        const size_t seed = i % sweep->grid.seed_count;
-        if (row->status == SWEEP_COMPLETE || (row->status == SWEEP_INVALID && seed > 0))
-            continue;
-        if (!begun) {
-            sweep_table_begin(page, sweep, "Not trained", "numbers troubles");
-            write_heading(page, "seed");
-            write_heading(page, "status");
-            fputs("<th scope=\"col\" class=\"text\">reason</th></tr></thead>\n<tbody>\n", page);
+    for (size_t i = 0; i < sweep->grid.combinations; i++)
+        for (size_t seed = 0; seed < sweep->grid.seed_count; seed++) {
+            const struct sweep_row *rows = sweep_row(sweep, i, 0);
+            if (!is_first_trouble(rows, seed))
+                continue;
+            if (!begun) {
+                sweep_table_begin(page, sweep, "Not trained", "numbers troubles");
+                fputs("<th scope=\"col\" class=\"text\">seeds</th>", page);
+                write_heading(page, "status");
+                fputs("<th scope=\"col\" class=\"text\">reason</th></tr></thead>\n<tbody>\n", page);
+            }
+            begun = true;
+            sweep_table_row(page, sweep, i);
+            if (rows[seed].status == SWEEP_INVALID)
+                fputs("<td class=\"text\">all</td>", page);
+            else
+                write_seeds(page, &sweep->grid, rows, seed);
+            fprintf(page, "<td>%s</td><td class=\"text reason\">",
+                    sweep_row_status_names[rows[seed].status]);
+            html_text(page, rows[seed].reason);
+            fputs("</td></tr>\n", page);
         }
-        begun = true;
-        sweep_table_row(page, sweep, i / sweep->grid.seed_count);
-        if (row->status == SWEEP_INVALID)
-            fputs("<td>all</td>", page);
-        else
-            fprintf(page, "<td>%llu</td>", (unsigned long long)sweep->grid.seeds[seed]);
-        fprintf(page, "<td>%s</td><td class=\"text reason\">", sweep_row_status_names[row->status]);
-        html_text(page, row->reason);
-        fputs("</td></tr>\n", page);
-    }
     if (begun) {
         fputs("</tbody>\n", page);
         html_table_end(page);

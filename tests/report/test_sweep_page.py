@@ -372,13 +372,56 @@ def test_of_a_long_sweep_so_many_epochs_are_shown_that_the_page_stays_small(swep
     assert opened("long").problems == []
 
 
+def troubles(trained):
+    """A line a combination and reason, with its seeds."""
+    lines = {}
+    for row in trained:
+        if row["status"] != "complete":
+            line = *(row[axis] for axis in AXES), row["status"], row["reason"]
+            lines.setdefault(line, []).append(str(row["seed"]))
+    return [(*line, "all" if "invalid" in line else ", ".join(seeds))
+            for line, seeds in lines.items()]
+
+
+def shown_troubles(page):
+    return [tuple(row[heading][0] for heading in [*AXES, "status", "reason", "seeds"])
+            for row in table(page, "Not trained")]
+
+
 def test_what_was_not_trained_stands_there_with_its_reason(swept):
-    shown = table(parsed(swept, "plain"), "Not trained")
-    expected = [row for row in rows(swept, "plain") if row["status"] == "failed" or
-                row["status"] == "invalid" and row["seed"] == 1]
-    assert {row["status"] for row in expected} == {"failed", "invalid"}
-    assert [(row["status"][0], row["reason"][0]) for row in shown] == \
-        [(row["status"], row["reason"]) for row in expected]
+    shown = shown_troubles(parsed(swept, "plain"))
+    assert shown == troubles(rows(swept, "plain"))
+    assert {(status, seeds) for *_, status, _, seeds in shown} == {("failed", "1, 2, 3"),
+                                                                   ("invalid", "all")}
+
+
+def test_seeds_that_failed_for_other_reasons_have_lines_of_their_own(swept, tmp_path):
+    def reasons(old):
+        return [b"another" if i in (1, 7) else b"this one" if i in (6, 8) else one
+                for i, one in enumerate(old)]
+
+    paths = changed(swept("plain")[0], tmp_path, {**fail(1, 6, 7, 8), "reason": reasons})
+    shown = shown_troubles(parsed(lambda _: paths, "changed"))
+    assert shown == troubles(rows(lambda _: paths, "changed"))
+    assert [line[-2:] for line in shown if line[-2] in ("another", "this one")] == \
+        [("another", "2"), ("this one", "1, 3"), ("another", "2")]
+
+
+@pytest.mark.parametrize("rows_failed, text, colour", [
+    ([], "complete", "--good"), ([0], "complete, 1 row failed", "--second"),
+    ([0, 3], "complete, 2 rows failed", "--second")])
+def test_a_sweep_of_which_rows_failed_is_not_simply_complete(swept, browser, tmp_path, rows_failed,
+                                                             text, colour):
+    paths = changed(swept("one")[0], tmp_path, fail(*rows_failed))
+    page = chromium.Page(browser, paths[1])
+    assert page.evaluate("document.querySelector('.status').innerText") == text
+    assert page.evaluate("""((name) => {
+        const probe = document.body.appendChild(document.createElement('i'));
+        probe.style.color = 'var(' + name + ')';
+        return getComputedStyle(probe).color ===
+            getComputedStyle(document.querySelector('.status')).color;
+    })""" + f"('{colour}')")
+    page.close()
 
 
 def test_texts_of_the_config_are_shown_as_they_are(swept, opened):
