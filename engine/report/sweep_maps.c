@@ -201,12 +201,16 @@ enum colonnade_status sweep_section_keys(FILE *page, const struct sweep_subject 
 
 /* --- maps --- */
 
-/* A figure of combinations, averaged over all with the same values of two keys. */
+/* A figure of combinations, averaged over all with the same values of two keys. Cells compare where
+ * they are over the same values of the other keys: an `other` is one choice of those. */
 struct map {
     const struct sweep_subject *subject;
     size_t rows_axis, columns_axis;
     size_t rows, columns;
-    double *cells; /* [rows, columns]; NaN where there is none */
+    double *cells;  /* [rows, columns]; NaN where there is none */
+    size_t *counts; /* [rows, columns]: combinations that a cell is over */
+    size_t most;    /* others that any cell has a combination of */
+    bool uneven;    /* a cell that has a value lacks some of them */
     double least, greatest;
 };
 
@@ -223,28 +227,40 @@ static double time_of(const struct sweep_summary *summary)
 static void fill_map(struct map *map, double (*figure)(const struct sweep_summary *summary))
 {
     const struct sweep_grid *grid = &map->subject->sweep->grid;
+    const size_t down = stride_of(grid, map->rows_axis), right = stride_of(grid, map->columns_axis);
+    const size_t cells = map->rows * map->columns;
+    for (size_t i = 0; i < cells; i++)
+        map->cells[i] = map->counts[i] = 0;
+    map->most = 0;
+    for (size_t c = 0; c < grid->combinations; c++) {
+        bool any = false;
+        if (value_of(grid, c, map->rows_axis) > 0 || value_of(grid, c, map->columns_axis) > 0)
+            continue;
+        for (size_t i = 0; i < cells; i++) {
+            const size_t at = c + i / map->columns * down + i % map->columns * right;
+            const double value = figure(&map->subject->summaries[at]);
+            if (isnan(value))
+                continue;
+            map->cells[i] += value;
+            map->counts[i]++;
+            any = true;
+        }
+        map->most += any;
+    }
     map->least = INFINITY;
     map->greatest = -INFINITY;
-    for (size_t i = 0; i < map->rows * map->columns; i++) {
-        double sum = 0;
-        size_t count = 0;
-        for (size_t c = 0; c < grid->combinations; c++) {
-            const double value = figure(&map->subject->summaries[c]);
-            if (value_of(grid, c, map->rows_axis) == i / map->columns &&
-                value_of(grid, c, map->columns_axis) == i % map->columns && !isnan(value)) {
-                sum += value;
-                count++;
-            }
-        }
-        map->cells[i] = count ? sum / (double)count : NAN;
+    map->uneven = false;
+    for (size_t i = 0; i < cells; i++) {
+        map->cells[i] = map->counts[i] ? map->cells[i] / (double)map->counts[i] : NAN;
         map->least = fmin(map->least, map->cells[i]);
         map->greatest = fmax(map->greatest, map->cells[i]);
+        map->uneven = map->uneven || (map->counts[i] > 0 && map->counts[i] < map->most);
     }
 }
 
-static void write_cell(FILE *page, const struct map *map, double value, html_format *format)
+static void write_cell(FILE *page, const struct map *map, size_t i, html_format *format)
 {
-    const double range = map->greatest - map->least;
+    const double range = map->greatest - map->least, value = map->cells[i];
     const double shade = 0.08 + 0.84 * (range > 0 ? (value - map->least) / range : 0);
     if (isnan(value)) {
         fputs("<td class=\"none\">–</td>", page);
@@ -253,6 +269,8 @@ static void write_cell(FILE *page, const struct map *map, double value, html_for
     fprintf(page, "<td class=\"%s\" style=\"--shade:%.3f\" data-value=\"%.9g\">",
             html_shade_class(shade), shade, value);
     format(page, value);
+    if (map->counts[i] < map->most)
+        fprintf(page, "* <small>%zu of %zu</small>", map->counts[i], map->most);
     fputs("</td>", page);
 }
 
@@ -282,11 +300,13 @@ static void write_map(FILE *page, const struct map *map, const char *what, const
         html_text(page, rows->values.items[i]);
         fputs("</th>", page);
         for (size_t j = 0; j < map->columns; j++)
-            write_cell(page, map, map->cells[i * map->columns + j], format);
+            write_cell(page, map, i * map->columns + j, format);
         fputs("</tr>\n", page);
     }
     fputs("</tbody>\n", page);
     html_table_end(page);
+    if (map->uneven)
+        fputs("<p class=\"note\">* over fewer combinations than other cells</p>\n", page);
     fputs("</figure>\n", page);
 }
 
@@ -304,6 +324,7 @@ static enum colonnade_status write_pair(FILE *page, const struct sweep_subject *
     if (map.rows < 2 || map.columns < 2 || map.rows > MAP_SIDE || map.columns > MAP_SIDE)
         return COLONNADE_OK;
     TRY(memory_allocate(&map.cells, map.rows * map.columns, sizeof *map.cells, "a map", error));
+    TRY(memory_allocate(&map.counts, map.rows * map.columns, sizeof *map.counts, "a map", error));
     fputs("<div class=\"pair\">\n", page);
     fill_map(&map, accuracy_of);
     write_map(page, &map, "Test accuracy", "map accuracy", html_percent);
@@ -312,6 +333,7 @@ static enum colonnade_status write_pair(FILE *page, const struct sweep_subject *
     fputs("</div>\n", page);
 out:
     free(map.cells);
+    free(map.counts);
     return status;
 }
 
@@ -329,7 +351,9 @@ enum colonnade_status sweep_section_maps(FILE *page, const struct sweep_subject 
     else
         fputs(
             "<p class=\"note\">A cell is the mean over all combinations that have both values and "
-            "could be trained; the stronger its shade, the greater.</p>\n",
+            "could be trained; the stronger its shade, the greater. Where some of them could not, "
+            "cells are over different values of the other keys and do not quite compare: * marks "
+            "those that lack combinations which other cells of the map have.</p>\n",
             page);
 out:
     return status;

@@ -127,9 +127,9 @@ def number(cell):
 AXES = ["conv.stride", "conv.padding", "pool.kernel", "train.lr"]
 
 
-def by_settings(swept):
+def by_settings(trained):
     grouped = {}
-    for row in rows(swept, "plain"):
+    for row in trained:
         grouped.setdefault(tuple(row[axis] for axis in AXES), []).append(row)
     return grouped
 
@@ -157,7 +157,8 @@ def test_the_environment_is_the_files(swept):
 
 
 def test_combinations_are_the_files_over_seeds(swept):
-    shown, grouped = table(parsed(swept, "plain"), "Combinations"), by_settings(swept)
+    shown = table(parsed(swept, "plain"), "Combinations")
+    grouped = by_settings(rows(swept, "plain"))
     assert [tuple(row[axis][0] for axis in AXES) for row in shown] == list(grouped)
     points = []
     for row, seeds in zip(shown, grouped.values()):
@@ -197,13 +198,13 @@ def check_keys(shown, trained, axes, values):
         [(axis, first, other) for axis, (first, *others) in zip(axes, values) for other in others]
     for row in shown:
         i = axes.index(row["key"][0])
-        by_seed, by_settings, pairs = {}, {}, 0
+        by_seed, by_pair, pairs = {}, {}, 0
         for here, after in accuracy.items():
             there = here[:i] + (row["instead of"][0],) + here[i + 1:]
             if here[i] == row["value"][0] and there in accuracy:
                 pair = after - accuracy[there], math.log(time[here] / time[there])
                 by_seed.setdefault(here[-1], []).append(pair)
-                by_settings.setdefault(here[:-1], []).append(pair[0])
+                by_pair.setdefault(here[:-1], []).append(pair[0])
                 pairs += 1
         assert number(row["pairs"]) == pairs
         if pairs == 0:
@@ -211,7 +212,7 @@ def check_keys(shown, trained, axes, values):
             continue
         differences, logarithms = numpy.array([numpy.mean(seed, axis=0)
                                                for seed in by_seed.values()]).T
-        of_combinations = [numpy.mean(seeds) for seeds in by_settings.values()]
+        of_combinations = [numpy.mean(seeds) for seeds in by_pair.values()]
         expected = {"accuracy, points": differences.mean(), "least": min(of_combinations),
                     "greatest": max(of_combinations), "time a step": math.exp(logarithms.mean()),
                     "± 95 %": quantiles[len(by_seed) - 1] * differences.std(ddof=1) /
@@ -268,18 +269,57 @@ def test_pairs_that_lack_a_row_are_left_out_and_counted(swept, tmp_path):
     assert pairs[0].endswith(" of 24") and pairs[3] == "0 of 24"
 
 
-def test_maps_are_means_over_the_other_keys(swept):
-    page = parsed(swept, "plain")
-    accuracy = {}
-    for settings, seeds in by_settings(swept).items():
+def check_map(page, trained, first, second):
+    """Means over the other keys; cells that lack some of the others' choices say so."""
+    cells, others = {}, set()
+    for settings, seeds in trained.items():
         good = [seed["test_accuracy"] for seed in seeds if seed["status"] == "complete"]
         if good:
-            accuracy.setdefault((settings[0], settings[1]), []).append(numpy.mean(good))
-    heading, *body = page.tables["Test accuracy 1-2"]
+            other = tuple(value for i, value in enumerate(settings) if i not in (first, second))
+            cells.setdefault((settings[first], settings[second]), {})[other] = numpy.mean(good)
+            others.add(other)
+    heading, *body = page.tables[f"Test accuracy {first + 1}-{second + 1}"]
+    marks = []
     for row in body:
         for column, cell in zip(heading[1:], row[1:]):
-            assert close(number(cell), numpy.mean(accuracy[row[0][0], column[0]]))
+            over = cells.get((row[0][0], column[0]), {})
+            if not over:
+                assert cell[0] == "–"
+                continue
+            assert close(number(cell), numpy.mean(list(over.values())))
+            marks.append(cell[0].partition("%")[2])
+            assert marks[-1] == ("" if len(over) == len(others) else
+                                 f"* {len(over)} of {len(others)}")
+    return [mark for mark in marks if mark]
+
+
+def test_maps_are_means_over_the_other_keys(swept):
+    page = parsed(swept, "plain")
+    for first, second in [(0, 1), (0, 3), (1, 2)]:
+        check_map(page, by_settings(rows(swept, "plain")), first, second)
     assert len([label for label in page.tables if label.startswith("Step, ms")]) == 6
+
+
+NOTE = "* over fewer combinations than other cells"
+
+
+def test_cells_over_fewer_combinations_than_others_say_so(swept, tmp_path):
+    # All seeds of one combination have failed, with a learning rate of which others are complete.
+    paths = changed(swept("plain")[0], tmp_path, fail(0, 1, 2))
+    page = parsed(lambda _: paths, "changed")
+    trained = by_settings(rows(lambda _: paths, "changed"))
+    marks = [check_map(page, trained, *pair) for pair in [(0, 1), (0, 2), (0, 3), (1, 2)]]
+    assert all(marks) and "".join(page.texts).count(NOTE) >= 2 * len(marks)
+
+
+def test_cells_that_lack_the_same_combinations_compare(swept, tmp_path):
+    # No cell has a combination with the greater kernel, as none has one with the greater rate.
+    greater = [i for i, row in enumerate(rows(swept, "plain")) if row["pool.kernel"] == "4"]
+    paths = changed(swept("plain")[0], tmp_path, fail(*greater))
+    page = parsed(lambda _: paths, "changed")
+    trained = by_settings(rows(lambda _: paths, "changed"))
+    assert check_map(page, trained, 0, 1) == check_map(page, trained, 0, 2) == []
+    assert NOTE not in "".join(page.texts)
 
 
 CURVES = ["train_loss", "train_accuracy", "val_loss", "val_accuracy"]
