@@ -22,25 +22,59 @@
         context.stroke();
     }
 
-    /* 95 % intervals, cut off where the chart ends. */
+    /* --- intervals --- */
+
+    const HEAD = { length: 6, half: 3 }; /* pixels of an arrow's */
+    const ends = (value, half) => half === null ? [value, value] : [value - half, value + half];
+
+    /* An axis that holds the points and, of their intervals, as much as leaves the points at least
+     * half of it; `least` and `most` are what a value can be. The points' part begins at `origin`
+     * at the latest. */
+    function fit(values, halves, least, most, origin) {
+        const min = values.reduce((a, b) => Math.min(a, b), origin);
+        const max = values.reduce((a, b) => Math.max(a, b), -Infinity);
+        const all = values.flatMap((value, i) => ends(value, halves[i]));
+        const below = min - Math.max(least, all.reduce((a, b) => Math.min(a, b), min));
+        const above = Math.min(most, all.reduce((a, b) => Math.max(a, b), max)) - max;
+        /* The rest of the other half is for margins. Nothing is squeezed where all are equal. */
+        const share = Math.min(1, 0.8 * (max - min) / (below + above) || 1);
+        const low = min - share * below, high = max + share * above;
+        const margin = 0.04 * (high - low || max || 1);
+        return {
+            min: Math.max(least, Math.min(low, min - margin)),
+            max: Math.min(most, Math.max(high, max + margin)),
+        };
+    }
+
+    /* From one value of a scale to another, at `across` on the other scale; an end that is beyond
+     * the chart is an arrow. */
+    function drawInterval(context, scale, across, values) {
+        const place = (along, aside) => scale.isHorizontal() ? [along, across + aside] :
+            [across + aside, along];
+        const inside = values.map((value) => Math.min(Math.max(value, scale.min), scale.max));
+        const at = inside.map((value) => scale.getPixelForValue(value));
+        segment(context, place(at[0], 0), place(at[1], 0));
+        for (const [i, tip] of at.entries()) {
+            if (inside[i] === values[i])
+                continue;
+            const back = tip + HEAD.length * Math.sign(at[1 - i] - tip);
+            context.beginPath();
+            context.moveTo(...place(tip, 0));
+            context.lineTo(...place(back, HEAD.half));
+            context.lineTo(...place(back, -HEAD.half));
+            context.fill();
+        }
+    }
+
     const intervals = {
         id: 'intervals',
-        beforeDatasetsDraw(chart) {
-            const { ctx, chartArea: area, scales: { x, y } } = chart;
+        beforeDatasetsDraw({ ctx, scales: { x, y } }) {
             ctx.save();
-            ctx.beginPath();
-            ctx.rect(area.left, area.top, area.width, area.height);
-            ctx.clip();
             ctx.lineWidth = 1;
-            ctx.strokeStyle = colour('faint');
+            ctx.strokeStyle = ctx.fillStyle = colour('faint');
             for (const point of points) {
-                const at = [x.getPixelForValue(point.x), y.getPixelForValue(point.y)];
-                if (point.dy !== null)
-                    segment(ctx, [at[0], y.getPixelForValue(point.y - point.dy)],
-                        [at[0], y.getPixelForValue(point.y + point.dy)]);
-                if (point.dx !== null)
-                    segment(ctx, [x.getPixelForValue(point.x - point.dx), at[1]],
-                        [x.getPixelForValue(point.x + point.dx), at[1]]);
+                drawInterval(ctx, y, x.getPixelForValue(point.x), ends(point.y, point.dy));
+                drawInterval(ctx, x, y.getPixelForValue(point.y), ends(point.x, point.dx));
             }
             ctx.restore();
         },
@@ -49,7 +83,7 @@
     /* --- labels of the front's points --- */
 
     const LEADING = 13, RADIUS = 5, STEP = 12; /* pixels: of lines, of points, along the front */
-    const distances = [7, 18, 32];
+    const distances = [8, 19, 32];
     const ways = [[1, 1], [-1, -1], [1, -1], [-1, 1], [1, 0], [-1, 0], [0, -1], [0, 1]];
 
     function setFont(context) {
@@ -90,8 +124,8 @@
     function findLines(at, { x, y }) {
         const places = [];
         for (const point of points) {
-            const spread = (scale, from, by) => by === null ? 0 :
-                Math.abs(scale.getPixelForValue(from + by) - scale.getPixelForValue(from - by));
+            const spread = (scale, value, half) => Math.abs(ends(value, half)
+                .reduce((from, to) => scale.getPixelForValue(to) - scale.getPixelForValue(from)));
             places.push(around(at(point), spread(x, point.x, point.dx), 1),
                 around(at(point), 1, spread(y, point.y, point.dy)));
         }
@@ -105,14 +139,15 @@
         return places;
     }
 
-    /* A label beside its point, or further off, on as few lines as can be; never on a point, on
-     * another label or beyond the chart: one without a place is left out. The ends of the front
-     * come first. */
+    /* A label beside its point, or further off, where it lies on few lines and next to no other
+     * point; never on a point, on another label or beyond the chart: one without a place is left
+     * out. The ends of the front come first. */
     function placeLabels(chart) {
         const { ctx, chartArea: area, scales } = chart;
         const at = (point) => ({ x: scales.x.getPixelForValue(point.x),
             y: scales.y.getPixelForValue(point.y) });
-        const taken = points.map((point) => around(at(point), 2 * RADIUS, 2 * RADIUS));
+        const discs = points.map((point) => around(at(point), 2 * RADIUS, 2 * RADIUS));
+        const taken = discs.slice();
         const crossed = findLines(at, scales);
         const placed = [];
         ctx.save();
@@ -123,13 +158,17 @@
             const width = 2 + Math.max(0, ...lines.map((text) => ctx.measureText(text).width));
             const height = LEADING * lines.length;
             const { x, y } = at(point);
+            const others = discs.filter((_, i) => points[i] !== point);
             let best = null;
             for (const [further, distance] of distances.entries())
                 for (const [right, down] of ways) {
                     const shift = right && down ? distance * Math.SQRT1_2 : distance;
-                    const box = around({ x: x + right * (shift + width / 2),
-                        y: y + down * (shift + height / 2) }, width, height);
-                    const cost = 2 * further + crossed.filter(meets(box)).length;
+                    const centre = { x: x + right * (shift + width / 2),
+                        y: y + down * (shift + height / 2) };
+                    const box = around(centre, width, height);
+                    const vicinity = around(centre, width + 2 * RADIUS, height + 2 * RADIUS);
+                    const cost = 2 * further + crossed.filter(meets(box)).length +
+                        3 * others.filter(meets(vicinity)).length;
                     if (within(box, area) && !taken.some(meets(box)) && (!best || cost < best.cost))
                         best = { cost, box, lines, further, from: { x, y } };
                 }
@@ -172,7 +211,8 @@
 
     function draw(canvas) {
         const others = points.filter((point) => !point.front);
-        const dots = { pointRadius: 4, pointHoverRadius: 6 };
+        const dots = { pointRadius: 4, pointHoverRadius: 6, clip: 6 };
+        const inner = { includeBounds: false }; /* round numbers alone */
         return new Chart(canvas, {
             type: 'scatter',
             data: {
@@ -184,8 +224,10 @@
             },
             options: {
                 scales: {
-                    x: Object.assign(axis(ticks.number), { beginAtZero: true }),
-                    y: axis(ticks.percent),
+                    x: Object.assign(axis(ticks.number, inner), fit(points.map(({ x }) => x),
+                        points.map(({ dx }) => dx), 0, Infinity, 0)),
+                    y: Object.assign(axis(ticks.percent, inner), fit(points.map(({ y }) => y),
+                        points.map(({ dy }) => dy), 0, 1, Infinity)),
                 },
                 plugins: {
                     legend: {

@@ -535,6 +535,70 @@ def test_the_chart_has_a_point_for_every_combination(opened, dark):
     assert front > 40 and others > 200, (front, others)
 
 
+# The axes and the combinations' points; and how wide what has the intervals' colour is four pixels
+# within the left, right, bottom and top edge of the chart, at the height or place of each point.
+EDGES = """(() => {
+    const canvas = document.querySelector('canvas'), chart = Chart.getChart(canvas);
+    const { chartArea: area, scales: { x, y } } = chart;
+    const faint = page.colour('faint').match(/[0-9a-f]{2}/g).map((level) => parseInt(level, 16));
+    const width = (left, top, wide, high) => {
+        const { data } = canvas.getContext('2d').getImageData(Math.round(left), Math.round(top),
+            wide, high);
+        let count = 0;
+        for (let i = 0; i < data.length; i += 4)
+            count += faint.every((level, c) => Math.abs(level - data[i + c]) < 32) &&
+                data[i + 3] > 96;
+        return count;
+    };
+    return {
+        x: [x.min, x.max], y: [y.min, y.max],
+        points: chart.data.datasets.flatMap(({ data }) => data).map((point) => {
+            const at = [x.getPixelForValue(point.x), y.getPixelForValue(point.y)];
+            return { index: point.index, widths: [width(area.left + 4, at[1] - 4, 1, 9),
+                width(area.right - 5, at[1] - 4, 1, 9), width(at[0] - 4, area.bottom - 5, 9, 1),
+                width(at[0] - 4, area.top + 4, 9, 1)] };
+        }),
+    };
+})()"""
+
+
+# Seeds' accuracies and times of three combinations: narrow, so that the axes hold all intervals;
+# and of one so wide that all four ends of its intervals lie beyond the chart.
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("spread, cut", [((0.01, 0.5), 0), ((0.2, 15), 4)])
+def test_intervals_fit_the_chart_or_end_in_arrows(swept, browser, tmp_path, spread, cut, width,
+                                                  dark):
+    accuracy = numpy.array([[0.49, 0.51, 0.5], [0.6, 0.61, 0.59], [0.8 - spread[0], 0.8,
+                                                                    0.8 + spread[0]]])
+    time = numpy.array([[10, 10.5, 9.5], [20, 19.5, 20.5], [30, 30 - spread[1], 30 + spread[1]]])
+    _, path = changed(swept("one")[0], tmp_path, {"test_accuracy": lambda _: accuracy.ravel(),
+                                                  "step_ms": lambda _: time.ravel()})
+    page = chromium.Page(browser, path, width=width, dark=dark)
+    assert page.problems == []
+    shown = page.evaluate(EDGES)
+    page.close()
+    half = {name: 4.3026527297 * values.std(axis=1, ddof=1) / math.sqrt(3)
+            for name, values in [("x", time), ("y", accuracy)]}
+    mean = {"x": time.mean(axis=1), "y": accuracy.mean(axis=1)}
+    found = 0
+    for point in shown["points"]:
+        i, ends = point["index"], []
+        for name in "x", "y":
+            ends += [shown[name][0] - (mean[name][i] - half[name][i]) > 1e-9,
+                     mean[name][i] + half[name][i] - shown[name][1] > 1e-9]
+        # The head is four pixels wide there; a line that goes on to the edge has a width of one
+        # or, faintly, two.
+        assert [arrow > 2 for arrow in point["widths"]] == ends, point
+        found += sum(ends)
+    assert found == cut
+    for name, least in ("x", 0), ("y", mean["y"].min()):
+        low, high = shown[name]
+        assert low <= least and mean[name].max() <= high
+        assert mean[name].max() - least >= (high - low) / 2
+    assert shown["x"][0] == 0 and 0 <= shown["y"][0] and shown["y"][1] <= 1
+
+
 # Where the labels are, what else is there, and pixels of the ink's colour within each.
 LABELS = """(() => {
     const canvas = document.querySelector('canvas'), chart = Chart.getChart(canvas);
