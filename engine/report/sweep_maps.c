@@ -194,7 +194,7 @@ enum colonnade_status sweep_section_keys(FILE *page, const struct sweep_subject 
         "may come to, on this data and this grid. One seed tells none. Least and greatest are of "
         "single pairs of combinations, over their seeds: where they are far apart, what the key "
         "does depends on the other keys. Pairs of which one could not be trained are left out; "
-        "seeds that have others than those then make ± greater.</p>\n",
+        "where seeds lack different ones, ± is the greater for it.</p>\n",
         page);
     return COLONNADE_OK;
 }
