@@ -540,11 +540,11 @@ def test_a_terminal_gets_a_live_line_with_the_time_left_from_the_first_row_on(pr
 
 @needs_two_cores
 def test_the_time_left_of_rows_side_by_side_counts_down(program, grid):
-    lines = live_lines(program, grid(), *LONG, "--set", "train.epochs=120", "--jobs", 2)
+    lines = live_lines(program, grid(), *LONG, "--set", "train.epochs=240", "--jobs", 2)
     left = {}
     for line in lines:
         found = re.match(r"([1-7])/8  \d under way  (\d+):(\d\d) left$", line)
         if found:
             left.setdefault(found[1], []).append(60 * int(found[2]) + int(found[3]))
-    assert sum(map(len, left.values())) > 10, lines
+    assert any(len(times) > 2 for times in left.values()), lines  # else there is nothing to see
     assert all(times == sorted(times, reverse=True) for times in left.values()), left
