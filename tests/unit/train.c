@@ -985,3 +985,26 @@ Test(train, an_epoch_is_read_ahead_while_the_one_before_is_judged)
     close_experiment(&experiment);
     nftw(folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
 }
+
+/* --- through the library's own door --- */
+
+Test(library, a_key_that_the_optimizer_does_not_read_is_refused)
+{
+    char path[] = "/tmp/colonnade-library-XXXXXX";
+    static const char text[] = "[data]\nsource = synthetic\nshape = 1x2x2\nclasses = 2\n"
+                               "[train]\nmomentum = 0.9\n[fc1]\ntype = dense\nunits = classes\n";
+    const char *unread[] = {"train.beta1=0.9", NULL};
+    const char *replaced[] = {"train.optimizer=adam", "train.beta1=0.9", NULL};
+    struct colonnade_experiment *experiment = NULL;
+    struct colonnade_error error = {0};
+    const int descriptor = mkstemp(path);
+    cr_assert_eq(write(descriptor, text, sizeof text - 1), (ssize_t)sizeof text - 1);
+    close(descriptor);
+    cr_expect_eq(colonnade_experiment_open(&experiment, path, unread, &error), COLONNADE_USAGE);
+    cr_expect_not_null(strstr(error.message, "beta1 is only for optimizer = adam, adamw"), "%s",
+                       error.message);
+    cr_assert_eq(colonnade_experiment_open(&experiment, path, replaced, &error), COLONNADE_OK, "%s",
+                 error.message);
+    colonnade_experiment_destroy(experiment);
+    unlink(path);
+}
