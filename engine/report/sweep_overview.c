@@ -83,7 +83,7 @@ static void write_state(FILE *page, const struct sweep *sweep)
     const bool partial = sweep->status == RUN_COMPLETE && failed > 0;
     fprintf(page, "<span class=\"status %s\">%s", partial ? "partial" : state, state);
     if (failed)
-        fprintf(page, ", %zu row%s failed", failed, failed == 1 ? "" : "s");
+        fprintf(page, ", %zu row%s failed", failed, plural(failed));
     fputs("</span>", page);
 }
 

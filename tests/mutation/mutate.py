@@ -128,15 +128,15 @@ class Sources:
                     yield from self.called(path, match.group(1))
 
     def reached(self, passes):
-        todo, seen = list(self.roots(passes)), {}
-        while todo:
-            function = todo.pop()
+        waiting, seen = list(self.roots(passes)), {}
+        while waiting:
+            function = waiting.pop()
             if (function.path, function.name) in seen:
                 continue
             seen[function.path, function.name] = function
             body = "\n".join(self.lines[function.path][1][function.first:function.last])
             for match in re.finditer(r"KERNEL\((\w+)\)|\b(\w+)\s*\(", body):
-                todo += self.called(function.path, match.group(1) or match.group(2))
+                waiting += self.called(function.path, match.group(1) or match.group(2))
         return sorted(seen.values(), key=lambda f: (f.path, f.first))
 
 
