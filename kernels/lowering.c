@@ -235,19 +235,6 @@ static inline void gather_rows(const struct lanes *l, int rows, const float *ima
     }
 }
 
-static inline void scatter_rows(const struct lanes *l, int rows, const float *from, float *image)
-{
-    for (int block = 0; block < l->width; block += 16) {
-        __mmask16 mask = lane_mask(l->from, l->to, block);
-        float *target = image + block;
-        const float *source = from + block;
-        for (int r = 0; r < rows; r++, target += l->pitch, source += l->width)
-            _mm512_mask_storeu_ps(target, mask,
-                                  _mm512_add_ps(_mm512_maskz_loadu_ps(mask, target),
-                                                _mm512_maskz_loadu_ps(mask, source)));
-    }
-}
-
 /* Every second float: two vectors in, their even lanes out. */
 static inline void gather_rows_of_pairs(const struct lanes *l, int rows, const float *image,
                                         float *to)
@@ -276,12 +263,6 @@ static inline void gather_rows(const struct lanes *l, int rows, const float *ima
         clear(to + l->to, l->width - l->to);
     }
 }
-
-static inline void scatter_rows(const struct lanes *l, int rows, const float *from, float *image)
-{
-    for (int r = 0; r < rows; r++, image += l->pitch, from += l->width)
-        add(image + l->from, from + l->from, l->to - l->from);
-}
 #endif
 
 static inline void gather_strided(const struct lanes *l, int rows, const float *image, float *to)
@@ -304,21 +285,6 @@ static inline void gather(const struct lanes *l, int rows, const float *image, f
 #endif
     else
         gather_strided(l, rows, image, to);
-}
-
-static inline void scatter_strided(const struct lanes *l, int rows, const float *from, float *image)
-{
-    for (int r = 0; r < rows; r++, image += l->pitch, from += l->width)
-        for (int i = l->from; i < l->to; i++)
-            image[i * l->step] += from[i];
-}
-
-static inline void scatter(const struct lanes *l, int rows, const float *from, float *image)
-{
-    if (l->step == 1)
-        scatter_rows(l, rows, from, image);
-    else
-        scatter_strided(l, rows, from, image);
 }
 
 /* One tap (ki, kj) over output rows [y0, y1): the rows [from, to) of them that lie in the image,
@@ -368,20 +334,87 @@ void KERNEL(im2col_taps)(const struct window *w, enum layout layout, int y0, int
     }
 }
 
+/* Where the taps of a kernel row add to a row of the image of `size` lanes, `step` floats apart:
+ * the `width` columns of tap kj to every `stride`th lane from start + kj * dilation on. They lie
+ * `plane` floats after those of the tap before. */
+struct folding {
+    int taps, start, dilation, stride, width, size;
+    size_t plane, step;
+};
+
+static inline bool is_contiguous(const struct folding *f)
+{
+    return f->stride == 1 && f->step == 1;
+}
+
+static inline void add_tap(const struct folding *f, int kj, const float *columns, float *row)
+{
+    int first = f->start + kj * f->dilation, from, to;
+    clip(first, f->stride, f->size, f->width, &from, &to);
+    columns += (size_t)kj * f->plane;
+    if (is_contiguous(f))
+        add(row + first + from, columns + from, to - from);
+    else
+        for (int i = from; i < to; i++)
+            row[(size_t)(first + i * f->stride) * f->step] += columns[i];
+}
+
+#ifdef __AVX512F__
+/* `rows`, a constant, at once, `pitch` floats apart in the image. They are summed in registers: a
+ * sum in memory would wait for the store of the tap before. */
+static inline __attribute__((always_inline)) void
+fold_rows(const struct folding *f, int rows, const float *columns, ptrdiff_t pitch, float *image)
+{
+    for (int block = 0; block < f->size; block += 16) {
+        const __mmask16 inside = lane_mask(0, f->size, block);
+        const float *from = columns + block - f->start;
+        float *to = image + block;
+        __m512 sums[4];
+        for (int r = 0; r < rows; r++)
+            sums[r] = _mm512_maskz_loadu_ps(inside, to + r * pitch);
+        for (int kj = 0, first = f->start; kj < f->taps; kj++, first += f->dilation) {
+            const __mmask16 mask = lane_mask(first, first + f->width, block) & inside;
+            for (int r = 0; r < rows; r++)
+                sums[r] = _mm512_mask_add_ps(sums[r], mask, sums[r],
+                                             _mm512_maskz_loadu_ps(mask, from + r * f->width));
+            from += (ptrdiff_t)f->plane - f->dilation;
+        }
+        for (int r = 0; r < rows; r++)
+            _mm512_mask_storeu_ps(to + r * pitch, inside, sums[r]);
+    }
+}
+#endif
+
+static inline void add_taps(const struct folding *f, int rows, const float *columns,
+                            ptrdiff_t pitch, float *image)
+{
+    int r = 0;
+#ifdef __AVX512F__
+    if (is_contiguous(f)) {
+        for (; r + 4 <= rows; r += 4)
+            fold_rows(f, 4, columns + r * f->width, pitch, image + r * pitch);
+        for (; r < rows; r++)
+            fold_rows(f, 1, columns + r * f->width, pitch, image + r * pitch);
+    }
+#endif
+    for (; r < rows; r++)
+        for (int kj = 0; kj < f->taps; kj++)
+            add_tap(f, kj, columns + r * f->width, image + r * pitch);
+}
+
 void KERNEL(col2im_taps)(const struct window *w, enum layout layout, int y0, int y1, int c0, int c1,
                          const float *columns, float *dx)
 {
-    struct steps steps = image_steps(w, layout);
-    for (int ki = 0; ki < w->kh; ki++) {
-        for (int kj = 0; kj < w->kw; kj++) {
-            struct tap tap = tap_of(w, &steps, ki, kj, y0, y1);
-            for (int c = c0; c < c1; c++) {
-                size_t index = tap_index(w, c - c0, ki, kj);
-                const float *from =
-                    columns + (index * (size_t)(y1 - y0) + (size_t)tap.from) * (size_t)w->ow;
-                float *image = dx + (size_t)c * steps.channel + tap.start;
-                scatter(&tap.lanes, tap.to - tap.from, from, image);
-            }
+    const struct steps steps = image_steps(w, layout);
+    const size_t plane = (size_t)(y1 - y0) * (size_t)w->ow;
+    const struct folding folding = {w->kw, -w->pl, w->dw, w->sw, w->ow, w->iw, plane, steps.column};
+    const ptrdiff_t row = (ptrdiff_t)steps.row;
+    for (int c = c0; c < c1; c++)
+        for (int ki = 0; ki < w->kh; ki++) {
+            const float *from = columns + tap_index(w, c - c0, ki, 0) * plane;
+            int iy = y0 * w->sh - w->pt + ki * w->dh, first, end;
+            clip(iy, w->sh, w->ih, y1 - y0, &first, &end);
+            add_taps(&folding, end - first, from + first * w->ow, row * w->sh,
+                     dx + (size_t)c * steps.channel + (iy + first * w->sh) * row);
         }
-    }
 }

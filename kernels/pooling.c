@@ -349,29 +349,35 @@ static void pool_runs(const struct forward *forward, size_t depth, int oy, int o
 }
 
 /* Windows wholly inside their rows are taken together: as one run where their elements lie equally
- * far apart, or each as a run of its channels. */
+ * far apart, or each as a run of its channels. Rows of one run are taken together in turn where all
+ * of their windows lie wholly inside of the input. */
 static void pool(const struct window *w, enum layout layout, enum reduction reduction,
                  bool include_pad, int n, const float *x, float *y, uint16_t *argmax)
 {
     const struct planes planes = planes_of(w, layout, n);
     const size_t depth = planes.depth, stride = (size_t)w->sw;
-    const struct forward forward = {w,
-                                    reduction,
-                                    include_pad,
-                                    {depth == 1 ? stride : 1, depth * (size_t)w->dw,
-                                     depth * (size_t)(w->iw * w->dh), depth * stride}};
     const bool one_run = depth == 1 || w->sw == 1;
+    const struct steps steps = {.lane = depth == 1 ? stride : 1,
+                                .tap = depth * (size_t)w->dw,
+                                .row = depth * (size_t)(w->iw * w->dh),
+                                .run = one_run ? depth * (size_t)(w->iw * w->sh) : depth * stride};
+    const struct forward forward = {w, reduction, include_pad, steps};
     const struct range whole = whole_windows(w->iw, w->kw, w->sw, w->dw, w->pl, w->ow);
+    struct range alike = whole_windows(w->ih, w->kh, w->sh, w->dh, w->pt, w->oh);
+    if (!one_run || whole.begin > 0 || whole.end < w->ow)
+        alike = (struct range){0, 0};
     for (size_t plane = 0; plane < planes.count; plane++, x += (size_t)(w->ih * w->iw) * depth)
-        for (int oy = 0; oy < w->oh; oy++)
+        for (int oy = 0, rows; oy < w->oh; oy += rows) {
+            rows = oy == alike.begin ? larger(alike.end - oy, 1) : 1;
             for (int ox = 0, windows; ox < w->ow; ox += windows) {
                 windows = ox == whole.begin ? larger(whole.end - ox, 1) : 1;
-                const size_t runs = one_run ? 1 : (size_t)windows;
-                const size_t count = depth * (size_t)windows;
-                pool_runs(&forward, depth, oy, ox, runs, count / runs, x, y, argmax);
-                y += count;
-                argmax = argmax ? argmax + count : NULL;
+                const size_t runs = (size_t)(one_run ? rows : windows);
+                const size_t count = one_run ? depth * (size_t)windows : depth;
+                pool_runs(&forward, depth, oy, ox, runs, count, x, y, argmax);
+                y += runs * count;
+                argmax = argmax ? argmax + runs * count : NULL;
             }
+        }
 }
 
 void KERNEL(maxpool_forward)(const struct window *window, enum layout layout, int n, const float *x,
