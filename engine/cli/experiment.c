@@ -38,7 +38,7 @@ enum colonnade_status experiment_load(struct config **config, const char *path,
         TRY(override_text(loaded, "run.output", options->out, error));
     if (options->batch)
         TRY(override_number(loaded, "train.batch", options->batch, error));
-    TRY(settings_check_optimizer(loaded, error));
+    TRY(settings_check_choices(loaded, error));
     *config = loaded;
     loaded = NULL;
 out:

@@ -44,15 +44,18 @@ static double onecycle_shape(const struct settings *settings,
     return t <= peak ? anneal(first, 1, t / peak) : anneal(1, last, (t - peak) / (end - peak));
 }
 
-static const struct schedule_type constant_type = {"constant", "lr throughout", constant_shape};
+static const char *const no_keys[] = {NULL}, *const step_keys[] = {"step_epochs", "gamma", NULL};
+
+static const struct schedule_type constant_type = {"constant", "lr throughout", no_keys,
+                                                   constant_shape};
 static const struct schedule_type step_type = {
-    "step", "lr times gamma after every step_epochs epochs", step_shape};
+    "step", "lr times gamma after every step_epochs epochs", step_keys, step_shape};
 static const struct schedule_type cosine_type = {
-    "cosine", "half a cosine from lr to 0, step by step", cosine_shape};
+    "cosine", "half a cosine from lr to 0, step by step", no_keys, cosine_shape};
 static const struct schedule_type linear_type = {"linear", "a line from lr to 0, step by step",
-                                                 linear_shape};
+                                                 no_keys, linear_shape};
 static const struct schedule_type onecycle_type = {
-    "onecycle", "from lr / 25 up to lr in 3/10 of the steps, then down to lr / 250000",
+    "onecycle", "from lr / 25 up to lr in 3/10 of the steps, then down to lr / 250000", no_keys,
     onecycle_shape};
 
 /* name, and a row of its own for each: the names also stand alone, for the config's table. */

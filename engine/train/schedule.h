@@ -30,6 +30,7 @@ struct schedule_position {
 
 struct schedule_type {
     const char *name, *help;
+    const char *const *keys; /* of [train], those that not all schedules read; NULL-terminated */
     double (*shape)(const struct settings *settings, const struct schedule_position *position);
 };
 

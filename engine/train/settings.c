@@ -257,70 +257,101 @@ out:
     return status;
 }
 
-/* --- keys of optimizers --- */
+/* --- keys for some choices alone --- */
 
-static bool optimizer_reads(const struct optimizer_type *type, const char *key)
+/* A key of [train] whose choices bring keys of their own. */
+struct chooser {
+    const char *key;
+    const char *const *choices;                   /* the first is the default */
+    const char *const *(*keys_of)(size_t choice); /* NULL-terminated */
+};
+
+static const char *const *keys_of_optimizer(size_t choice)
 {
-    for (const char *const *name = type->keys; *name; name++)
+    return optimizer_types[choice]->keys;
+}
+
+static const char *const *keys_of_schedule(size_t choice)
+{
+    return schedule_types[choice]->keys;
+}
+
+static const struct chooser choosers[] = {
+    {"optimizer", optimizer_names, keys_of_optimizer},
+    {"schedule", schedule_names, keys_of_schedule},
+};
+
+static bool choice_reads(const struct chooser *chooser, size_t choice, const char *key)
+{
+    for (const char *const *name = chooser->keys_of(choice); *name; name++)
         if (strcmp(*name, key) == 0)
             return true;
     return false;
 }
 
-/* "sgd, rmsprop"; empty for a key that is not for some optimizers alone. */
-static void list_readers(const char *key, char *list, size_t bytes)
+/* "sgd, rmsprop"; empty for a key that is not for some choices alone. */
+static void list_readers(const struct chooser *chooser, const char *key, char *list, size_t bytes)
 {
     size_t used = 0;
     list[0] = '\0';
-    for (const struct optimizer_type *const *type = optimizer_types; *type; type++)
-        if (optimizer_reads(*type, key) && used < bytes)
+    for (size_t i = 0; chooser->choices[i]; i++)
+        if (choice_reads(chooser, i, key) && used < bytes)
             used += (size_t)snprintf(list + used, bytes - used, "%s%s", used > 0 ? ", " : "",
-                                     (*type)->name);
+                                     chooser->choices[i]);
 }
 
-/* NULL: none of that name. */
-static const struct optimizer_type *find_optimizer(const char *name)
+static bool is_swept(const struct section *sweep, const char *key)
 {
-    for (const struct optimizer_type *const *type = optimizer_types; *type; type++)
-        if (strcmp((*type)->name, name) == 0)
-            return *type;
-    return NULL;
+    char name[64];
+    snprintf(name, sizeof name, "train.%s", key);
+    return sweep && config_entry(sweep, name);
 }
 
-static enum colonnade_status check_optimizer_key(struct config *config, struct section *train,
-                                                 const struct section *sweep, const char *key,
-                                                 const struct optimizer_type *type, bool replaced,
-                                                 struct colonnade_error *error)
+/* replaced: --set has put this choice in the place of the file's. */
+static enum colonnade_status check_key(struct config *config, const struct chooser *chooser,
+                                       size_t choice, bool replaced, const char *key,
+                                       struct colonnade_error *error)
 {
     char readers[64], swept[64];
+    struct section *train = config_section(config, "train");
+    const struct section *sweep = config_section(config, "sweep");
     const struct entry *entry = train ? config_entry(train, key) : NULL;
-    list_readers(key, readers, sizeof readers);
-    if (!readers[0] || optimizer_reads(type, key))
+    list_readers(chooser, key, readers, sizeof readers);
+    if (!readers[0] || choice_reads(chooser, choice, key))
         return COLONNADE_OK;
     snprintf(swept, sizeof swept, "train.%s", key);
-    const bool is_swept = sweep && config_entry(sweep, swept);
     if (entry && replaced && entry->line > 0)
         config_remove_entry(train, key);
-    else if (entry || is_swept)
+    else if (entry || is_swept(sweep, key))
         return config_error(config, entry ? train : sweep, entry ? key : swept, error,
-                            "[train] %s is only for optimizer = %s; it means nothing to %s", key,
-                            readers, type->name);
+                            "[train] %s is only for %s = %s; it means nothing to %s", key,
+                            chooser->key, readers, chooser->choices[choice]);
     return COLONNADE_OK;
 }
 
-enum colonnade_status settings_check_optimizer(struct config *config, struct colonnade_error *error)
+static enum colonnade_status check_choice(struct config *config, const struct chooser *chooser,
+                                          struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
-    struct section *train = config_section(config, "train");
-    const struct section *sweep = config_section(config, "sweep");
-    const struct entry *optimizer = train ? config_entry(train, "optimizer") : NULL;
-    const struct optimizer_type *type =
-        find_optimizer(optimizer ? optimizer->value : optimizer_names[0]);
-    if (!type || (sweep && config_entry(sweep, "train.optimizer")))
+    const struct section *train = config_section(config, "train");
+    const struct entry *entry = train ? config_entry(train, chooser->key) : NULL;
+    size_t choice = 0;
+    while (entry && chooser->choices[choice] && strcmp(chooser->choices[choice], entry->value) != 0)
+        choice++;
+    if (!chooser->choices[choice] || is_swept(config_section(config, "sweep"), chooser->key))
         return COLONNADE_OK; /* another's mistake; or anybody's keys */
-    const bool replaced = optimizer && optimizer->line == 0;
     for (size_t i = 0; i < train_key_count; i++)
-        TRY(check_optimizer_key(config, train, sweep, train_keys[i].name, type, replaced, error));
+        TRY(check_key(config, chooser, choice, entry && entry->line == 0, train_keys[i].name,
+                      error));
+out:
+    return status;
+}
+
+enum colonnade_status settings_check_choices(struct config *config, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    for (size_t i = 0; i < sizeof choosers / sizeof *choosers; i++)
+        TRY(check_choice(config, &choosers[i], error));
 out:
     return status;
 }

@@ -292,6 +292,24 @@ def test_a_key_that_the_optimizer_does_not_read_is_an_error(program):
         f"small.ini:{len(swept.splitlines())}: " + rule.format("beta1", "adam, adamw", "sgd"))
 
 
+def test_a_key_that_the_schedule_does_not_read_is_an_error(program):
+    def refused(*arguments, text=CONFIG):
+        return program.run("train", program.config(text=text), *arguments, status=2).stderr
+    line = CONFIG.splitlines().index("momentum = 0.9") + 1
+    rule = "[train] {} is only for schedule = step; it means nothing to {}\n"
+    cosine = CONFIG.replace("momentum =", "schedule = cosine\ngamma = 0.5\nmomentum =")
+    assert refused(text=cosine) == (
+        f"small.ini:{line + 1}: " + rule.format("gamma", "cosine"))
+    assert refused("--set", "train.step_epochs=2").endswith(rule.format("step_epochs", "constant"))
+    swept = CONFIG + "\n[sweep]\ntrain.gamma = 0.5, 0.9\n"
+    assert refused(text=swept).endswith(rule.format("gamma", "constant"))
+    step = CONFIG.replace("momentum =", "schedule = step\ngamma = 0.5\nmomentum =")
+    program.run("train", program.config(text=step), "--set", "train.schedule=linear")
+    step += "\n[sweep]\ntrain.schedule = step, cosine\n"
+    events = program.json("sweep", program.config(text=step, output="sweep.h5"))
+    assert [event["status"] for event in events[:-1]] == ["complete", "complete"]
+
+
 def test_another_optimizer_by_set_leaves_the_files_keys_for_its_own(program):
     config = program.config()
     another = ["train", config, "--set", "train.optimizer=adam", "--set", "train.lr=0.01"]
