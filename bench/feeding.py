@@ -1,0 +1,104 @@
+#!/usr/bin/env python3
+"""How much of its speed on synthetic data a network keeps when it is fed from a folder of images.
+
+    bench/feeding.py FOLDER                        resnet18-cifar, all augmentation on
+    bench/feeding.py FOLDER configs/bench/resnet18.ini --size 224x224
+
+FOLDER holds train/CLASS/* and test/CLASS/*. The same steps are trained on synthetic data, on the
+folder kept in memory, and on the folder streamed from its files (an epoch's images have to take more
+than MEMORY), in turn. Figures are medians over the rounds, of the images a second of all epochs, with the waiting
+for data in them; ratios are of one round.
+"""
+import argparse
+import json
+import os
+import pathlib
+import re
+import statistics
+import subprocess
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+AUGMENTATION = {"flip": "horizontal", "crop": 4, "rotate": 15, "scale": 0.2, "translate": 0.1,
+                "brightness": 0.2, "contrast": 0.2, "erase": 0.25, "mixup": 0.2}
+MEMORY = 1  # MB of images kept where they are streamed
+
+
+def without_data(config):
+    """The config's text but [data], whose keys are another source's."""
+    kept, inside = [], False
+    for line in config.read_text().splitlines():
+        if line.startswith("["):
+            inside = line.strip() == "[data]"
+        if not inside:
+            kept.append(line)
+    return "\n".join(kept) + "\n"
+
+
+def last_node(config):
+    return re.findall(r"^\[(.+)\]", config.read_text(), re.MULTILINE)[-1]
+
+
+def section(name, keys):
+    return f"[{name}]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items())
+
+
+def configs(options):
+    folder = {"source": "folder", "path": options.folder.resolve(), "size": options.size,
+              "channels": options.channels, "limit_train": options.images}
+    synthetic = {"source": "synthetic", "shape": f"{options.channels}x{options.size}",
+                 "classes": options.classes, "count": options.images}
+    rest = without_data(options.config)
+    augmented = section("augment", AUGMENTATION) + rest
+    return {"synthetic": section("data", synthetic) + rest,
+            "memory": section("data", folder) + augmented,
+            "streamed": section("data", folder | {"memory": MEMORY}) + augmented}
+
+
+def train(options, path):
+    environment = {key: value for key, value in os.environ.items()
+                   if key not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")}
+    command = [options.colonnade, "train", path, "--json", "--quiet",
+               "--out", path.with_suffix(".h5"), "--threads", str(options.threads),
+               "--set", f"train.epochs={options.epochs}",
+               "--set", f"{last_node(options.config)}.units=classes"]
+    output = subprocess.run(command, env=environment, check=True, text=True,
+                            stdout=subprocess.PIPE).stdout
+    events = [json.loads(line) for line in output.splitlines()]
+    epochs = [event for event in events if event["event"] == "epoch"]
+    images = sum(event["images_per_second"] * event["seconds"] for event in epochs)
+    return images / sum(event["seconds"] for event in epochs), events[-1]["data_wait_seconds"]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("config", type=pathlib.Path, nargs="?",
+                        default=ROOT / "configs/bench/resnet18-cifar.ini")
+    parser.add_argument("--size", default="32x32")
+    parser.add_argument("--channels", type=int, default=3)
+    parser.add_argument("--images", type=int, default=768, help="an epoch (default: 768)")
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--colonnade", default=ROOT / "build" / "colonnade")
+    options = parser.parse_args()
+    options.classes = sum(entry.is_dir() for entry in (options.folder / "train").iterdir())
+
+    results = {name: [] for name in configs(options)}
+    with tempfile.TemporaryDirectory() as scratch:
+        for _ in range(options.rounds):
+            for name, text in configs(options).items():
+                path = pathlib.Path(scratch) / f"{name}.ini"
+                path.write_text(text)
+                results[name].append(train(options, path))
+    for name, rounds in results.items():
+        ratios = [mine[0] / synthetic[0] for mine, synthetic in zip(rounds, results["synthetic"])]
+        print(f"{name:9} {statistics.median(rate for rate, _ in rounds):7.1f} images/s, "
+              f"{100 * statistics.median(ratios):5.1f} % of synthetic "
+              f"({100 * min(ratios):.1f} - {100 * max(ratios):.1f}), "
+              f"waited {statistics.median(wait for _, wait in rounds):.3f} s")
+
+
+if __name__ == "__main__":
+    main()
