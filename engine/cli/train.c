@@ -214,12 +214,16 @@ static void print_cost(const struct checkpoint *checkpoint, double seconds)
                 checkpoint->path, checkpoint->seconds, 100 * checkpoint->seconds / seconds);
 }
 
-/* The file keeps the last good state, and says that the run did not get further. */
-static void mark_failed(const char *path)
+/* The file keeps the last good state, and says why the run did not get further. */
+static void mark_failed(const char *path, const char *reason)
 {
     struct run *run = NULL;
     struct colonnade_error error = {0};
     enum colonnade_status status = run_load(&run, path, &error);
+    if (status == COLONNADE_OK) {
+        free(run->reason);
+        status = memory_copy_text(&run->reason, reason, &error);
+    }
     if (status == COLONNADE_OK) {
         run->status = RUN_FAILED;
         status = run_save(run, path, &error);
@@ -261,7 +265,7 @@ static enum colonnade_status train_run(struct run *run, const struct dataset *da
         print_left(&checkpoint, status);
     print_cost(&checkpoint, seconds_now() - start);
     if (checkpoint.saved && run->status == RUN_FAILED)
-        mark_failed(checkpoint.path);
+        mark_failed(checkpoint.path, error->message);
     signals_defer(false);
     return status;
 }

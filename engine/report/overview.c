@@ -82,6 +82,11 @@ enum colonnade_status section_headline(FILE *page, const struct run *run,
     html_headline_number(page, "Training time", run->progress.total_seconds, html_duration);
     html_headline_number(page, "Median images/s", rate, html_rate);
     fputs("</dl>\n", page);
+    if (run->reason) {
+        fputs("<p class=\"note\">It failed: ", page);
+        html_text(page, run->reason);
+        fputs(".</p>\n", page);
+    }
     if (!run->evaluated)
         fputs("<p class=\"note\">The test split has not been scored yet.</p>\n", page);
     return COLONNADE_OK;

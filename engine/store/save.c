@@ -153,6 +153,8 @@ static enum colonnade_status write_run(struct place file, const void *content,
     enum colonnade_status status = COLONNADE_OK;
     const struct run *run = content;
     TRY(store_write_root(file, FORMAT_NAME, run->config, run->settings.seed, run->status, error));
+    if (run->status == RUN_FAILED && run->reason)
+        TRY(place_write_text(file, "reason", run->reason, error));
     TRY(write_model(file, "state_dict", run_weights(run), error));
     TRY(write_optimizer(file, run, error));
     TRY(write_metrics(file, &run->metrics, error));

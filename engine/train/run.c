@@ -101,6 +101,7 @@ void run_destroy(struct run *run)
     model_destroy(run->best);
     profile_destroy(run->profile);
     origin_finish(&run->origin);
+    free(run->reason);
     graph_destroy(run->graph);
     data_facts_finish(&run->data);
     config_destroy(run->config);

@@ -109,6 +109,7 @@ struct run {
     struct model *best;    /* of the best epoch, with [train] early_stop; else NULL */
     struct optimizer *optimizer;
     enum run_status status;
+    char *reason; /* of a failed run that was loaded; NULL: not known */
     struct progress progress;
     double data_wait_seconds; /* of training steps since the program began; not kept */
     struct metrics metrics;

@@ -1,4 +1,5 @@
 """train: its events, its run files, what ends it, and going on."""
+import html
 import json
 import os
 import pty
@@ -220,14 +221,22 @@ def test_a_loss_gone_non_finite_is_a_failure(program):
 def test_a_run_that_failed_says_so_and_keeps_its_last_good_state(program):
     h5py = pytest.importorskip("h5py")
     config = program.config()
-    result = program.run("train", config, "--quiet", "--set", "train.schedule=step",
-                         "--set", "train.step_epochs=1", "--set", "train.gamma=1e18",
-                         "--set", "train.epochs=3", status=1)
+    train = ["train", config, "--quiet", "--set", "train.schedule=step",
+             "--set", "train.step_epochs=1", "--set", "train.gamma=1e18"]
+    result = program.run(*train, "--set", "train.epochs=3", status=1)
     assert "no finite number" in result.stderr
     with h5py.File(program.folder / "small.h5") as run:
         assert run.attrs["status"] == "failed"
+        assert run.attrs["reason"] in result.stderr
+        assert run.attrs["reason"].startswith("epoch 2, step ")
         assert len(run["metrics/epoch/epoch"]) == 1
+        reason = run.attrs["reason"]
     assert "its status is failed" in program.run("verify", "small.h5").stdout
+    program.run("report", "small.h5", "-o", "page.html")
+    assert f"It failed: {reason}." in html.unescape((program.folder / "page.html").read_text())
+    program.run(*train, "--set", "train.epochs=1", "--resume")
+    with h5py.File(program.folder / "small.h5") as run:
+        assert run.attrs["status"] == "complete" and "reason" not in run.attrs
 
 
 def test_a_report_replaces_no_file_but_a_report(trained):
