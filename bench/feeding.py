@@ -43,6 +43,16 @@ def section(name, keys):
     return f"[{name}]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items())
 
 
+def make_folder(folder, images):
+    """Noise, for --smoke."""
+    for split in ("train", "test"):
+        for label in ("a", "b"):
+            (folder / split / label).mkdir(parents=True)
+            for i in range(images // 2):
+                pixels = os.urandom(3 * 64 * 64)
+                (folder / split / label / f"{i}.ppm").write_bytes(b"P6 64 64 255\n" + pixels)
+
+
 def configs(options):
     folder = {"source": "folder", "path": options.folder.resolve(), "size": options.size,
               "channels": options.channels, "limit_train": options.images}
@@ -72,7 +82,7 @@ def train(options, path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("folder", type=pathlib.Path, nargs="?")
     parser.add_argument("config", type=pathlib.Path, nargs="?",
                         default=ROOT / "configs/bench/resnet18-cifar.ini")
     parser.add_argument("--size", default="32x32")
@@ -82,11 +92,19 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--colonnade", default=ROOT / "build" / "colonnade")
+    parser.add_argument("--smoke", action="store_true", help="one round of noise: it works")
     options = parser.parse_args()
-    options.classes = sum(entry.is_dir() for entry in (options.folder / "train").iterdir())
+    if not options.smoke and not options.folder:
+        parser.error("FOLDER is missing")
 
-    results = {name: [] for name in configs(options)}
     with tempfile.TemporaryDirectory() as scratch:
+        if options.smoke:
+            options.config, options.size = ROOT / "configs/bench/lenet5.ini", "64x64"
+            options.images, options.epochs, options.rounds = 128, 1, 1
+            options.folder = pathlib.Path(scratch) / "images"
+            make_folder(options.folder, options.images)
+        options.classes = sum(entry.is_dir() for entry in (options.folder / "train").iterdir())
+        results = {name: [] for name in configs(options)}
         for _ in range(options.rounds):
             for name, text in configs(options).items():
                 path = pathlib.Path(scratch) / f"{name}.ini"
