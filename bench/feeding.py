@@ -5,8 +5,8 @@
     bench/feeding.py FOLDER configs/bench/resnet18.ini --size 224x224
 
 FOLDER holds train/CLASS/* and test/CLASS/*. The same steps are trained on synthetic data, on the
-folder kept in memory, and on the folder streamed from its files (an epoch's images have to take more
-than MEMORY), in turn. Figures are medians over the rounds, of the images a second of all epochs, with the waiting
+folder kept in memory, and on the folder streamed from its files, in turn. It needs as many images
+as an epoch has, and they have to take more memory than MEMORY to be streamed. Figures are medians over the rounds, of the images a second of all epochs, with the waiting
 for data in them; ratios are of one round.
 """
 import argparse
@@ -76,8 +76,8 @@ def train(options, path):
                             stdout=subprocess.PIPE).stdout
     events = [json.loads(line) for line in output.splitlines()]
     epochs = [event for event in events if event["event"] == "epoch"]
-    images = sum(event["images_per_second"] * event["seconds"] for event in epochs)
-    return images / sum(event["seconds"] for event in epochs), events[-1]["data_wait_seconds"]
+    seconds = sum(options.images / event["images_per_second"] for event in epochs)
+    return len(epochs) * options.images / seconds, events[-1]["data_wait_seconds"]
 
 
 def main():
@@ -103,6 +103,12 @@ def main():
             options.images, options.epochs, options.rounds = 128, 1, 1
             options.folder = pathlib.Path(scratch) / "images"
             make_folder(options.folder, options.images)
+        height, width = map(int, options.size.split("x"))
+        if options.images * options.channels * height * width <= MEMORY * 10**6:
+            parser.error(f"{options.images} images of {options.size} fit into {MEMORY} MB: streaming "
+                         "needs more of them")
+        if sum(1 for _ in (options.folder / "train").glob("*/*")) < options.images:
+            parser.error(f"{options.folder} has fewer than {options.images} training images")
         options.classes = sum(entry.is_dir() for entry in (options.folder / "train").iterdir())
         results = {name: [] for name in configs(options)}
         for _ in range(options.rounds):

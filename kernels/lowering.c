@@ -1,5 +1,6 @@
 /* im2col and col2im, in both orders of columns. Padding is handled by clipping the range of
- * kernel columns (pixels first) or of output columns (taps first) once, outside of the copy. */
+ * kernel columns (pixels first) or of output columns (taps first), or by a mask, once for all rows.
+ */
 #include "kernels.h"
 
 #ifdef __AVX512F__
@@ -347,18 +348,6 @@ static inline bool is_contiguous(const struct folding *f)
     return f->stride == 1 && f->step == 1;
 }
 
-static inline void add_tap(const struct folding *f, int kj, const float *columns, float *row)
-{
-    int first = f->start + kj * f->dilation, from, to;
-    clip(first, f->stride, f->size, f->width, &from, &to);
-    columns += (size_t)kj * f->plane;
-    if (is_contiguous(f))
-        add(row + first + from, columns + from, to - from);
-    else
-        for (int i = from; i < to; i++)
-            row[(size_t)(first + i * f->stride) * f->step] += columns[i];
-}
-
 #ifdef __AVX512F__
 /* `rows`, a constant, at once, `pitch` floats apart in the image. They are summed in registers: a
  * sum in memory would wait for the store of the tap before. */
@@ -385,21 +374,39 @@ fold_rows(const struct folding *f, int rows, const float *columns, ptrdiff_t pit
 }
 #endif
 
-static inline void add_taps(const struct folding *f, int rows, const float *columns,
-                            ptrdiff_t pitch, float *image)
+/* Tap after tap over all rows: next to each other, the sums of two taps would wait likewise. */
+static inline void fold_taps(const struct folding *f, int rows, const float *columns,
+                             ptrdiff_t pitch, float *image)
 {
-    int r = 0;
+    for (int kj = 0; kj < f->taps; kj++, columns += f->plane) {
+        int first = f->start + kj * f->dilation, from, to;
+        clip(first, f->stride, f->size, f->width, &from, &to);
+        const float *source = columns;
+        float *row = image;
+        for (int r = 0; r < rows; r++, source += f->width, row += pitch) {
+            if (is_contiguous(f))
+                add(row + first + from, source + from, to - from);
+            else
+                for (int i = from; i < to; i++)
+                    row[(size_t)(first + i * f->stride) * f->step] += source[i];
+        }
+    }
+}
+
+static inline void fold(const struct folding *f, int rows, const float *columns, ptrdiff_t pitch,
+                        float *image)
+{
 #ifdef __AVX512F__
     if (is_contiguous(f)) {
+        int r = 0;
         for (; r + 4 <= rows; r += 4)
             fold_rows(f, 4, columns + r * f->width, pitch, image + r * pitch);
         for (; r < rows; r++)
             fold_rows(f, 1, columns + r * f->width, pitch, image + r * pitch);
+        return;
     }
 #endif
-    for (; r < rows; r++)
-        for (int kj = 0; kj < f->taps; kj++)
-            add_tap(f, kj, columns + r * f->width, image + r * pitch);
+    fold_taps(f, rows, columns, pitch, image);
 }
 
 void KERNEL(col2im_taps)(const struct window *w, enum layout layout, int y0, int y1, int c0, int c1,
@@ -414,7 +421,7 @@ void KERNEL(col2im_taps)(const struct window *w, enum layout layout, int y0, int
             const float *from = columns + tap_index(w, c - c0, ki, 0) * plane;
             int iy = y0 * w->sh - w->pt + ki * w->dh, first, end;
             clip(iy, w->sh, w->ih, y1 - y0, &first, &end);
-            add_taps(&folding, end - first, from + first * w->ow, row * w->sh,
-                     dx + (size_t)c * steps.channel + (iy + first * w->sh) * row);
+            fold(&folding, end - first, from + first * w->ow, row * w->sh,
+                 dx + (size_t)c * steps.channel + (iy + first * w->sh) * row);
         }
 }

@@ -360,7 +360,8 @@ static void pool(const struct window *w, enum layout layout, enum reduction redu
     const struct steps steps = {.lane = depth == 1 ? stride : 1,
                                 .tap = depth * (size_t)w->dw,
                                 .row = depth * (size_t)(w->iw * w->dh),
-                                .run = one_run ? depth * (size_t)(w->iw * w->sh) : depth * stride};
+                                .run = one_run ? depth * (size_t)w->iw * (size_t)w->sh
+                                               : depth * stride};
     const struct forward forward = {w, reduction, include_pad, steps};
     const struct range whole = whole_windows(w->iw, w->kw, w->sw, w->dw, w->pl, w->ow);
     struct range alike = whole_windows(w->ih, w->kh, w->sh, w->dh, w->pt, w->oh);

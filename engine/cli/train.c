@@ -220,10 +220,8 @@ static void mark_failed(const char *path, const char *reason)
     struct run *run = NULL;
     struct colonnade_error error = {0};
     enum colonnade_status status = run_load(&run, path, &error);
-    if (status == COLONNADE_OK) {
-        free(run->reason);
+    if (status == COLONNADE_OK)
         status = memory_copy_text(&run->reason, reason, &error);
-    }
     if (status == COLONNADE_OK) {
         run->status = RUN_FAILED;
         status = run_save(run, path, &error);

@@ -213,15 +213,6 @@ out:
     return status;
 }
 
-int count_readers(const struct node *nodes, int count, int index)
-{
-    int readers = 0;
-    for (int i = 0; i < count; i++)
-        for (int j = 0; j < nodes[i].input_count; j++)
-            readers += nodes[i].inputs[j] == index;
-    return readers;
-}
-
 /* max(f(x)) = f(max(x)) for an f that never decreases: taken after the maximum, f and its bias work
  * on a fraction of the values. Returns the output's new index. */
 static int swap_with_maximum(struct draft *draft, int output)
@@ -232,7 +223,7 @@ static int swap_with_maximum(struct draft *draft, int output)
             int f = maximum->inputs[0];
             struct node *before = &draft->nodes[f];
             if (!before->type->monotone || !before->type->monotone(before) ||
-                count_readers(draft->nodes, draft->count, f) != 1)
+                node_readers(draft->nodes, draft->count, f) != 1)
                 break;
             for (int i = 0; i < draft->count; i++)
                 for (int j = 0; j < draft->nodes[i].input_count; j++)

@@ -29,7 +29,4 @@ enum colonnade_status draft_order(const struct draft *draft, int *order, int *pl
 /* Takes the sections of nodes that the output does not need out of the config. */
 enum colonnade_status draft_drop_unused(const struct draft *draft, struct colonnade_error *error);
 
-/* How many inputs of other nodes a node's output is. */
-int count_readers(const struct node *nodes, int count, int index);
-
 #endif

@@ -43,7 +43,7 @@ out:
 
 static bool is_read_once(const struct graph *graph, int index)
 {
-    return count_readers(graph->nodes, graph->count, index) == 1;
+    return node_readers(graph->nodes, graph->count, index) == 1;
 }
 
 static void cut(struct shape *shape, struct shape read)

@@ -20,6 +20,15 @@ struct parameter *node_add_parameter(struct node *node, const char *suffix, int 
     return parameter;
 }
 
+int node_readers(const struct node *nodes, int count, int index)
+{
+    int readers = 0;
+    for (int i = 0; i < count; i++)
+        for (int j = 0; j < nodes[i].input_count; j++)
+            readers += nodes[i].inputs[j] == index;
+    return readers;
+}
+
 void node_keep_shape(struct node *node)
 {
     node->out = node->in;

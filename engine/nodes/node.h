@@ -183,6 +183,9 @@ struct node_type {
 extern const struct node_type *const node_types[];        /* NULL-terminated */
 const struct node_type *node_type_find(const char *name); /* not the internal ones */
 
+/* How many inputs of the `count` nodes are the output of the one at `index`. */
+int node_readers(const struct node *nodes, int count, int index);
+
 static inline int shape_pixels(struct shape shape)
 {
     return shape.h * shape.w;

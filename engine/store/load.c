@@ -259,7 +259,7 @@ static enum colonnade_status fill_run(struct place file, struct run *run,
 {
     enum colonnade_status status = COLONNADE_OK;
     TRY(store_read_status(file, &run->status, error));
-    if (place_has_attribute(file, "reason"))
+    if (run->status == RUN_FAILED && place_has_attribute(file, "reason"))
         TRY(place_read_text(file, "reason", &run->reason, error));
     TRY(store_read_origin(file, &run->origin, error));
     TRY(read_optimizer(file, run, error));

@@ -262,7 +262,7 @@ out:
 /* A key of [train] whose choices bring keys of their own. */
 struct chooser {
     const char *key;
-    const char *const *choices;                   /* the first is the default */
+    const char *const *choices;
     const char *const *(*keys_of)(size_t choice); /* NULL-terminated */
 };
 
@@ -281,10 +281,36 @@ static const struct chooser choosers[] = {
     {"schedule", schedule_names, keys_of_schedule},
 };
 
+/* What a config chooses: one, or in [sweep] several. */
+struct chosen {
+    const char *text;         /* as written */
+    const struct names *list; /* in [sweep]; NULL: text is the one */
+    bool replaced;            /* --set has put it in the place of the file's */
+};
+
 static bool choice_reads(const struct chooser *chooser, size_t choice, const char *key)
 {
     for (const char *const *name = chooser->keys_of(choice); *name; name++)
         if (strcmp(*name, key) == 0)
+            return true;
+    return false;
+}
+
+/* A name that is no choice is another's mistake, and reads anything. */
+static bool name_reads(const struct chooser *chooser, const char *name, const char *key)
+{
+    for (size_t i = 0; chooser->choices[i]; i++)
+        if (strcmp(chooser->choices[i], name) == 0)
+            return choice_reads(chooser, i, key);
+    return true;
+}
+
+static bool is_read(const struct chooser *chooser, const struct chosen *chosen, const char *key)
+{
+    if (!chosen->list)
+        return name_reads(chooser, chosen->text, key);
+    for (size_t i = 0; i < chosen->list->count; i++)
+        if (name_reads(chooser, chosen->list->items[i], key))
             return true;
     return false;
 }
@@ -300,16 +326,8 @@ static void list_readers(const struct chooser *chooser, const char *key, char *l
                                      chooser->choices[i]);
 }
 
-static bool is_swept(const struct section *sweep, const char *key)
-{
-    char name[64];
-    snprintf(name, sizeof name, "train.%s", key);
-    return sweep && config_entry(sweep, name);
-}
-
-/* replaced: --set has put this choice in the place of the file's. */
 static enum colonnade_status check_key(struct config *config, const struct chooser *chooser,
-                                       size_t choice, bool replaced, const char *key,
+                                       const struct chosen *chosen, const char *key,
                                        struct colonnade_error *error)
 {
     char readers[64], swept[64];
@@ -317,15 +335,17 @@ static enum colonnade_status check_key(struct config *config, const struct choos
     const struct section *sweep = config_section(config, "sweep");
     const struct entry *entry = train ? config_entry(train, key) : NULL;
     list_readers(chooser, key, readers, sizeof readers);
-    if (!readers[0] || choice_reads(chooser, choice, key))
+    if (!readers[0] || is_read(chooser, chosen, key))
         return COLONNADE_OK;
-    snprintf(swept, sizeof swept, "train.%s", key);
-    if (entry && replaced && entry->line > 0)
+    if (entry && chosen->replaced && entry->line > 0) {
         config_remove_entry(train, key);
-    else if (entry || is_swept(sweep, key))
+        entry = NULL;
+    }
+    snprintf(swept, sizeof swept, "train.%s", key);
+    if (entry || (sweep && config_entry(sweep, swept)))
         return config_error(config, entry ? train : sweep, entry ? key : swept, error,
                             "[train] %s is only for %s = %s; it means nothing to %s", key,
-                            chooser->key, readers, chooser->choices[choice]);
+                            chooser->key, readers, chosen->text);
     return COLONNADE_OK;
 }
 
@@ -334,15 +354,20 @@ static enum colonnade_status check_choice(struct config *config, const struct ch
 {
     enum colonnade_status status = COLONNADE_OK;
     const struct section *train = config_section(config, "train");
+    const struct section *sweep = config_section(config, "sweep");
     const struct entry *entry = train ? config_entry(train, chooser->key) : NULL;
-    size_t choice = 0;
-    while (entry && chooser->choices[choice] && strcmp(chooser->choices[choice], entry->value) != 0)
-        choice++;
-    if (!chooser->choices[choice] || is_swept(config_section(config, "sweep"), chooser->key))
-        return COLONNADE_OK; /* another's mistake; or anybody's keys */
+    char swept[64];
+    snprintf(swept, sizeof swept, "train.%s", chooser->key);
+    const struct entry *list = sweep ? config_entry(sweep, swept) : NULL;
+    struct names names = {NULL, 0};
+    struct chosen chosen = {entry ? entry->value : chooser->choices[0], NULL,
+                            entry && entry->line == 0};
+    if (list) {
+        TRY(config_items(config, sweep, list, &names, error));
+        chosen = (struct chosen){list->value, &names, false};
+    }
     for (size_t i = 0; i < train_key_count; i++)
-        TRY(check_key(config, chooser, choice, entry && entry->line == 0, train_keys[i].name,
-                      error));
+        TRY(check_key(config, chooser, &chosen, train_keys[i].name, error));
 out:
     return status;
 }

@@ -35,8 +35,8 @@ enum colonnade_status settings_read(struct settings *settings, struct config *co
 
 /* Raises where [train], or [sweep] for it, has a key that the optimizer or the schedule does not
  * read. Where --set has put another one in the place of the file's, the file's keys for that one
- * are no mistake: they are taken away. Where [sweep] has optimizers, keys may be for any of them;
- * so with schedules. */
+ * are no mistake: they are taken away. Where [sweep] has several, keys may be for any
+ * of them. */
 enum colonnade_status settings_check_choices(struct config *config, struct colonnade_error *error);
 
 extern const struct key run_keys[], train_keys[];

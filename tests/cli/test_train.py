@@ -234,6 +234,9 @@ def test_a_run_that_failed_says_so_and_keeps_its_last_good_state(program):
     assert "its status is failed" in program.run("verify", "small.h5").stdout
     program.run("report", "small.h5", "-o", "page.html")
     assert f"It failed: {reason}." in html.unescape((program.folder / "page.html").read_text())
+    program.run(*train[:-1], "train.gamma=1e18", "--set", "train.epochs=3", "--resume", status=1)
+    with h5py.File(program.folder / "small.h5") as run:
+        assert run.attrs["reason"] == reason
     program.run(*train, "--set", "train.epochs=1", "--resume")
     with h5py.File(program.folder / "small.h5") as run:
         assert run.attrs["status"] == "complete" and "reason" not in run.attrs
@@ -312,6 +315,11 @@ def test_a_key_that_the_schedule_does_not_read_is_an_error(program):
     assert refused("--set", "train.step_epochs=2").endswith(rule.format("step_epochs", "constant"))
     swept = CONFIG + "\n[sweep]\ntrain.gamma = 0.5, 0.9\n"
     assert refused(text=swept).endswith(rule.format("gamma", "constant"))
+    both = cosine.replace("cosine", "step") + "\n[sweep]\ntrain.gamma = 0.5, 0.9\n"
+    assert refused("--set", "train.schedule=cosine", text=both) == (
+        f"small.ini:{len(both.splitlines())}: " + rule.format("gamma", "cosine"))
+    others = cosine + "\n[sweep]\ntrain.schedule = linear, cosine\n"
+    assert refused(text=others).endswith(rule.format("gamma", "linear, cosine"))
     step = CONFIG.replace("momentum =", "schedule = step\ngamma = 0.5\nmomentum =")
     program.run("train", program.config(text=step), "--set", "train.schedule=linear")
     step += "\n[sweep]\ntrain.schedule = step, cosine\n"
@@ -327,6 +335,20 @@ def test_another_optimizer_by_set_leaves_the_files_keys_for_its_own(program):
         assert "momentum" not in file.attrs["config"]
     program.run(*another, "--resume")
     program.run("summary", "small.h5")
+
+
+@pytest.mark.parametrize("keys, another", [
+    ("momentum = 0.9\nnesterov = true\noptimizer = sgd\nlr = 0.01", "train.optimizer=adam"),
+    ("gamma = 0.5\nstep_epochs = 1\nschedule = step\nlr = 0.05", "train.schedule=cosine")])
+def test_another_choice_by_set_takes_all_keys_of_the_files(program, keys, another):
+    text = CONFIG.replace("lr = 0.05\nmomentum = 0.9", keys)
+    assert keys in text
+    train = ["train", program.config(text=text), "--set", another]
+    program.run(*train, "--set", "train.max_steps=3")
+    with h5py.File(program.folder / "small.h5") as file:
+        for line in keys.splitlines()[:2]:
+            assert line.split()[0] not in file.attrs["config"]
+    program.run(*train, "--resume")
 
 
 def test_a_sweep_of_optimizers_keeps_the_keys_of_each(program):

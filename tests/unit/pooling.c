@@ -377,6 +377,24 @@ Test(pooling, takes_dilated_windows)
                                      .pr = 1};
             check_all(w, false, 1);
         }
+    /* Rows taken together: their windows lie inside of the image's width. */
+    static const struct window wide[] = {
+        {.ic = 5, .ih = 11, .iw = 12, .kh = 3, .kw = 2, .sh = 2, .sw = 1, .dh = 2, .dw = 3},
+        {.ic = 3, .ih = 13, .iw = 14, .kh = 2, .kw = 2, .sh = 2, .sw = 2, .dh = 3, .dw = 2},
+        {.ic = 5,
+         .ih = 11,
+         .iw = 12,
+         .kh = 3,
+         .kw = 2,
+         .sh = 2,
+         .sw = 1,
+         .dh = 2,
+         .dw = 3,
+         .pt = 1},
+        {.ic = 5, .ih = 9, .iw = 12, .kh = 3, .kw = 2, .sh = 1, .sw = 1, .dh = 1, .dw = 1, .pb = 2},
+    };
+    for (size_t i = 0; i < sizeof wide / sizeof *wide; i++)
+        check_all(wide[i], false, 2);
 }
 
 /* ---- special values ---- */

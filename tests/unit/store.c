@@ -617,6 +617,38 @@ static bool is_optional(const char *name)
     return false;
 }
 
+Test(store, a_failed_run_keeps_what_it_failed_of)
+{
+    const char *path = in_folder("failed.h5"), *lacking = in_folder("lacking.h5");
+    struct colonnade_error error = {COLONNADE_OK, ""};
+    struct run *run = make_run();
+    succeed(memory_copy_text(&run->reason, "epoch 3, step 9: <nan>", &error), &error);
+    save(run, path);
+    struct run *other = load(path);
+    cr_expect_null(other->reason, "of a run that did not fail");
+    run_destroy(other);
+    run->status = RUN_FAILED;
+    save(run, path);
+    other = load(path);
+    cr_expect_eq(other->status, RUN_FAILED);
+    cr_expect_str_eq(other->reason, run->reason);
+    run_destroy(other);
+    const struct bytes whole = read_bytes(path);
+    write_bytes(lacking, whole.data, whole.count);
+    delete_part(lacking, "/@reason");
+    other = load(lacking);
+    cr_expect_null(other->reason);
+    run_destroy(other);
+    const hid_t file = open_for_change(lacking);
+    const hid_t space = H5Screate(H5S_SCALAR);
+    H5Aclose(H5Acreate2(file, "reason", H5T_NATIVE_INT, space, H5P_DEFAULT, H5P_DEFAULT));
+    H5Sclose(space);
+    H5Fclose(file);
+    refuse(lacking, "reason");
+    free(whole.data);
+    run_destroy(run);
+}
+
 Test(store, every_part_that_is_missing_is_named)
 {
     const char *path = in_folder("run.h5"), *lacking = in_folder("lacking.h5");
