@@ -6,8 +6,9 @@
 
 FOLDER holds train/CLASS/* and test/CLASS/*. The same steps are trained on synthetic data, on the
 folder kept in memory, and on the folder streamed from its files, in turn. It needs as many images
-as an epoch has, and they have to take more memory than MEMORY to be streamed. Figures are medians over the rounds, of the images a second of all epochs, with the waiting
-for data in them; ratios are of one round.
+as an epoch has, and they have to take more memory than MEMORY to be streamed. Figures are medians
+over the rounds, of the images a second of all epochs, with the waiting for data in them; ratios are
+of one round.
 """
 import argparse
 import json
