@@ -5,6 +5,7 @@
 
 #include "engine/base/memory.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -18,6 +19,17 @@ static enum colonnade_status count_batches(void *context, const struct run *run,
     return COLONNADE_OK;
 }
 
+/* The share of its training that a run has done: `max_steps` may end it before the epochs do. */
+static double share_done(const struct run *run, size_t batches)
+{
+    const struct settings *settings = &run->settings;
+    const struct progress *progress = &run->progress;
+    const double epochs =
+        (progress->epoch + (double)progress->batch / (double)batches) / settings->epochs;
+    return settings->max_steps ? fmax(epochs, (double)progress->step / (double)settings->max_steps)
+                               : epochs;
+}
+
 /* Where the run under way stands, for the terminal. */
 static enum colonnade_status show_step(void *context, const struct run *run,
                                        const struct step_record *record,
@@ -28,8 +40,7 @@ static enum colonnade_status show_step(void *context, const struct run *run,
     const struct progress *progress = &run->progress;
     if (!board->terminal || board->quiet)
         return COLONNADE_OK;
-    board->under_way =
-        (progress->epoch + (double)progress->batch / (double)board->batches) / run->settings.epochs;
+    board->under_way = share_done(run, board->batches);
     board->moved = seconds_now();
     snprintf(text, sizeof text, "epoch %d/%d, step %s, loss %.4f", progress->epoch + 1,
              run->settings.epochs, count_text((uint64_t)progress->step),

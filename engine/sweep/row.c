@@ -220,32 +220,34 @@ void sweep_data_close(struct sweep_data *data)
 struct stopwatch {
     double *steps; /* seconds */
     size_t count, capacity;
-    double before; /* of the epoch, when the step began */
+    size_t batches; /* an epoch */
+    double before;  /* of the epoch, when the step began */
 };
 
 static enum colonnade_status stopwatch_begin(void *context, const struct run *run, size_t batches,
                                              struct colonnade_error *error)
 {
     struct stopwatch *watch = context;
-    const struct settings *settings = &run->settings;
-    watch->capacity = size_multiply((size_t)settings->epochs, batches);
-    if (settings->max_steps && settings->max_steps < watch->capacity)
-        watch->capacity = settings->max_steps;
-    return memory_allocate(&watch->steps, watch->capacity, sizeof *watch->steps,
-                           "the times of steps", error);
+    watch->batches = batches;
+    return COLONNADE_OK;
 }
 
+/* An epoch's first step makes room for all of it. */
 static enum colonnade_status stopwatch_step(void *context, const struct run *run,
                                             const struct step_record *record,
                                             struct colonnade_error *error)
 {
+    enum colonnade_status status = COLONNADE_OK;
     struct stopwatch *watch = context;
-    if (run->progress.batch == 1)
+    if (run->progress.batch == 1) {
         watch->before = 0;
-    if (watch->count < watch->capacity)
-        watch->steps[watch->count++] = run->progress.seconds - watch->before;
+        TRY(memory_grow(&watch->steps, &watch->capacity, watch->count + watch->batches,
+                        sizeof *watch->steps, "the times of steps", error));
+    }
+    watch->steps[watch->count++] = run->progress.seconds - watch->before;
     watch->before = run->progress.seconds;
-    return COLONNADE_OK;
+out:
+    return status;
 }
 
 static int compare_doubles(const void *a, const void *b)
@@ -294,20 +296,24 @@ out:
     return status;
 }
 
-/* Takes `epochs` over, which has room for all of the run's. */
-static void keep_epochs(struct sweep_row *row, const struct run *run, struct sweep_epoch *epochs)
+static enum colonnade_status keep_epochs(struct sweep_row *row, const struct metrics *metrics,
+                                         struct colonnade_error *error)
 {
-    row->epochs = epochs;
-    row->epoch_count = run->metrics.epoch_count;
+    enum colonnade_status status = COLONNADE_OK;
+    TRY(memory_allocate(&row->epochs, metrics->epoch_count, sizeof *row->epochs, "a row's epochs",
+                        error));
+    row->epoch_count = metrics->epoch_count;
     for (size_t i = 0; i < row->epoch_count; i++) {
-        const struct epoch_record *record = &run->metrics.epochs[i];
-        epochs[i] = (struct sweep_epoch){
+        const struct epoch_record *record = &metrics->epochs[i];
+        row->epochs[i] = (struct sweep_epoch){
             .train_loss = record->train_loss,
             .train_accuracy = record->train_accuracy,
             .val_loss = record->val_loss,
             .val_accuracy = record->val_accuracy,
         };
     }
+out:
+    return status;
 }
 
 static bool is_interrupt(enum colonnade_status status)
@@ -325,19 +331,16 @@ static enum colonnade_status train_row(const struct sweep *sweep, struct config 
     struct run *run = NULL;
     struct weights_taken taken = {0};
     struct stopwatch watch = {0};
-    struct sweep_epoch *epochs = NULL;
     const struct sink times = {.context = &watch, .begin = stopwatch_begin, .step = stopwatch_step};
     const struct sink *sinks[] = {&times, sink};
     TRY(experiment_begin(&run, config, data, &taken, error));
-    TRY(memory_allocate(&epochs, (size_t)run->settings.epochs, sizeof *epochs, "a row's epochs",
-                        error));
-    TRY(train(run, data, sweep->threads, sinks, sink ? 2 : 1, stop, error));
+    const enum colonnade_status trained =
+        train(run, data, sweep->threads, sinks, sink ? 2 : 1, stop, error);
+    if (!is_interrupt(trained))
+        TRY(keep_epochs(row, &run->metrics, error));
+    TRY(trained);
     TRY(fill_row(row, run, &watch, error));
 out:
-    if (epochs && !is_interrupt(status))
-        keep_epochs(row, run, epochs);
-    else
-        free(epochs);
     weights_taken_finish(&taken);
     run_destroy(run);
     free(watch.steps);

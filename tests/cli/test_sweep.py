@@ -217,6 +217,20 @@ def test_a_row_that_fails_keeps_the_epochs_before(program, grid, jobs):
             assert curve[3][0] == file[f"metrics/epoch/{column}"][0] and numpy.isnan(curve[3][1])
 
 
+def test_a_limit_of_steps_ends_rows_of_any_number_of_epochs(program, grid):
+    """A billion epochs are more than fit into memory before the first."""
+    name = grid("[sweep]\nconv1.stride = 1, 2\n")
+    limit = ["--set", "train.epochs=1000000000", "--set", "train.max_steps=8"]
+    program.run("sweep", name, "--quiet", *limit)
+    table, found = rows(program.folder / "grid.h5"), curves(program.folder / "grid.h5")
+    assert table["status"] == ["complete"] * 2 and all(step > 0 for step in table["step_ms"])
+    program.run("train", name, "--out", "one.h5", "--quiet", *limit)
+    with h5py.File(program.folder / "one.h5") as file:
+        for column, curve in found.items():
+            assert curve.shape == (2, 2)  # six steps an epoch
+            assert numpy.array_equal(curve[0], file[f"metrics/epoch/{column}"])
+
+
 def test_a_file_without_curves_goes_on_and_has_those_of_new_rows(program, grid):
     program.run("sweep", grid(), "--quiet")
     whole = curves(program.folder / "grid.h5")
@@ -617,6 +631,14 @@ def test_a_terminal_gets_a_live_line_with_the_time_left_from_the_first_row_on(pr
              if "epoch " in line]
     first = [line for line in lines if line.startswith("0/8  epoch ")]
     assert re.search(r", loss \d+\.\d+  \d+:\d\d left$", first[-1]), lines
+
+
+def test_the_time_left_knows_of_a_limit_of_steps(program, grid):
+    """Not of the billion epochs that would go on for years."""
+    lines = live_lines(program, grid("[sweep]\nseeds = 1, 2\n"), *LONG,
+                       "--set", "train.epochs=1000000000", "--set", "train.max_steps=4000")
+    first = [line for line in lines if line.startswith("0/2  epoch ")]
+    assert re.search(r"  \d?\d:\d\d left$", first[-1]), lines
 
 
 @needs_two_cores
