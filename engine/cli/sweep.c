@@ -131,6 +131,7 @@ out:
 static enum colonnade_status run(struct sweep_board *board, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
+    struct colonnade_error unsaved = {0};
     TRY(board_begin(board, error));
     status = board->sweep->jobs > 1 ? jobs_run(board, error) : run_in_turn(board, error);
     table_clear(board);
@@ -138,9 +139,11 @@ static enum colonnade_status run(struct sweep_board *board, struct colonnade_err
         TRY(keep_interrupted(board, status, error));
     TRY(status);
     board->sweep->status = RUN_COMPLETE;
-    TRY(sweep_save(board->sweep, board->path, error));
+    const enum colonnade_status saved = sweep_save(board->sweep, board->path, &unsaved);
     if (!board->json)
         TRY(table_print(board->sweep, error));
+    if (saved != COLONNADE_OK)
+        RAISE(saved, "%s", unsaved.message);
     TRY(board_end(board, error));
     const struct sweep_tally tally = board_count(board);
     if (tally.rows[SWEEP_COMPLETE] == 0)

@@ -50,7 +50,7 @@ enum colonnade_status board_begin(struct sweep_board *board, struct colonnade_er
 /* The last line: how many came to which end. */
 enum colonnade_status board_end(const struct sweep_board *board, struct colonnade_error *error);
 
-/* Saves the sweep with the row, and tells of it. */
+/* Saves the sweep with the row, and tells of it. A save that fails is told, and no error. */
 enum colonnade_status board_take(struct sweep_board *board, size_t combination, size_t seed,
                                  struct colonnade_error *error);
 

@@ -41,6 +41,17 @@ out:
     return status;
 }
 
+/* What a save that fails leaves out is in the next one. */
+static void save_so_far(struct sweep_board *board)
+{
+    struct colonnade_error error = {0};
+    if (sweep_save(board->sweep, board->path, &error) == COLONNADE_OK)
+        return;
+    table_clear(board);
+    fprintf(stderr, "%s; the sweep goes on, and saves again after each row and at the end\n",
+            error.message);
+}
+
 enum colonnade_status board_take(struct sweep_board *board, size_t combination, size_t seed,
                                  struct colonnade_error *error)
 {
@@ -48,7 +59,7 @@ enum colonnade_status board_take(struct sweep_board *board, size_t combination, 
     board->trained++;
     board->under_way = 0;
     board->moved = seconds_now();
-    TRY(sweep_save(board->sweep, board->path, error));
+    save_so_far(board);
     table_row(board, combination, seed);
     if (board->json && is_done(board->sweep, combination))
         TRY(sweep_print_json(board->sweep, combination, error));

@@ -15,6 +15,7 @@ import pytest
 
 h5py = pytest.importorskip("h5py")
 
+from conftest import CONFIG
 from test_train import same_weights, status_of, weights
 
 # A new file that replaces an old one: what a save calls, in this order.
@@ -118,6 +119,58 @@ def test_where_the_last_save_fails_the_last_good_file_stays(program, train, faul
     with h5py.File(program.folder / "a.h5") as file:
         assert file["optimizer"].attrs["step"] == 12
     check_and_resume(program, train)
+
+
+@pytest.fixture
+def sweep(program):
+    """Trains three rows into sweep.h5, saved after each and at the end."""
+    config = program.config("grid.ini", CONFIG + "\n[sweep]\nconv1.filters = 4, 6, 8\n",
+                            output="sweep.h5")
+
+    def run(*arguments, **options):
+        return subprocess.run([program.path, "sweep", config, "--set", "run.threads=1", *arguments],
+                              cwd=program.folder, capture_output=True, text=True, timeout=120,
+                              **{"env": program.environment, **options})
+    return run
+
+
+def rows_of(path):
+    with h5py.File(path) as file:
+        return (file.attrs["status"], file["combinations/status"].asstr()[()].tolist(),
+                file["combinations/test_loss"][()].tolist())
+
+
+@pytest.mark.parametrize("call", range(9, 17))
+def test_where_a_save_fails_a_sweep_goes_on_and_says_so(program, sweep, faults, call):
+    """The second save of four."""
+    assert sweep("--out", "whole.h5").returncode == 0
+    result = sweep("--quiet", env=faults(f"{call}:{errno.ENOSPC}"))
+    assert result.returncode == 0
+    [line] = result.stderr.splitlines()
+    assert line.startswith("sweep.h5: ") and os.strerror(errno.ENOSPC) in line
+    assert "the sweep goes on" in line
+    assert rows_of(program.folder / "sweep.h5") == rows_of(program.folder / "whole.h5")
+    assert [path.name for path in program.folder.glob(".sweep.h5*")] == []
+
+
+def test_where_the_last_save_of_a_sweep_fails_its_rows_are_there(program, sweep, faults):
+    result = sweep("--quiet", env=faults(f"28:{errno.ENOSPC}"))
+    assert result.returncode == 1 and os.strerror(errno.ENOSPC) in result.stderr
+    assert len(result.stdout.splitlines()) == 4
+    status, rows, losses = rows_of(program.folder / "sweep.h5")
+    assert (status, rows) == ("training", ["complete"] * 3)
+    assert sweep("--resume").returncode == 0
+    assert rows_of(program.folder / "sweep.h5") == ("complete", rows, losses)
+
+
+@pytest.mark.parametrize("form, lines", [([], 4), (["--json"], 3)])
+def test_a_sweep_that_cannot_be_saved_at_all_is_printed_and_a_failure(program, sweep, form, lines):
+    result = sweep("--quiet", *form, preexec_fn=lambda: resource.setrlimit(
+        resource.RLIMIT_FSIZE, (4096, 4096)))
+    assert result.returncode == 1
+    assert result.stderr.count(os.strerror(errno.EFBIG)) == 4
+    assert len(result.stdout.splitlines()) == lines and "done" not in result.stdout
+    assert not (program.folder / "sweep.h5").exists()
 
 
 def test_a_limit_on_file_sizes_is_an_error_and_no_death(program, train):
