@@ -286,21 +286,13 @@ static enum colonnade_status report_epoch(void *context, const struct run *run,
     return COLONNADE_OK;
 }
 
-static enum colonnade_status save(void *context, const struct run *run,
-                                  struct colonnade_error *error)
-{
-    return run_save(run, run->settings.output, error);
-}
-
-/* Replaces the experiment's run by the one in its run file, where there is one. */
+/* Replaces the experiment's run by the one in its run file. */
 static enum colonnade_status resume(struct colonnade_experiment *experiment,
                                     struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     struct run *loaded = NULL;
     const char *path = colonnade_experiment_output(experiment);
-    if (access(path, F_OK) != 0)
-        goto out;
     TRY(resume_load(&loaded, path, experiment->run.run->config, error));
     TRY(experiment_check_data(loaded, experiment->data, error));
     TRY(experiment_know_data(loaded, experiment->data, path, error));
@@ -322,11 +314,14 @@ enum colonnade_status colonnade_experiment_train(struct colonnade_experiment *ex
     struct view view = {.training = training ? training : &plain};
     const int asked = view.training->threads;
     struct weights_taken taken = {0};
-    const struct sink file = {.checkpoint = save};
+    const char *path = colonnade_experiment_output(experiment);
+    struct keeper keeper = {0};
+    const struct sink file = keeper_sink(&keeper);
     const struct sink progress = {.context = &view, .epoch = report_epoch};
     const struct sink *sinks[] = {&file, &progress};
     experiment->data->threads = thread_count(asked ? asked : experiment->run.run->settings.threads);
-    if (view.training->resume)
+    TRY(keeper_open(&keeper, path, view.training->resume, error));
+    if (keeper.own)
         TRY(resume(experiment, error));
     if (experiment->weights_due)
         TRY(take_weights(experiment->run.run, &taken, error));
@@ -337,6 +332,7 @@ enum colonnade_status colonnade_experiment_train(struct colonnade_experiment *ex
     TRY(train(run, experiment->data, experiment->data->threads, sinks,
               view.training->progress ? 2 : 1, &view.stop, error));
 out:
+    keeper_close(&keeper);
     weights_taken_finish(&taken);
     return status;
 }

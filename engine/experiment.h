@@ -6,7 +6,7 @@
 
 #include "engine/data/dataset.h"
 #include "engine/store/store.h"
-#include "engine/train/run.h"
+#include "engine/train/train.h"
 
 /* What a run keeps of `data`; points into it. */
 struct data_facts experiment_facts(const struct dataset *data);
@@ -25,6 +25,32 @@ enum colonnade_status experiment_check_data(const struct run *run, const struct 
  * its file, at `path`, would go on with others; one without, of an older program, takes it. */
 enum colonnade_status experiment_know_data(struct run *run, const struct dataset *data,
                                            const char *path, struct colonnade_error *error);
+
+/* keeper.c: a training kept in its run file. */
+struct keeper {
+    char *path;     /* of the run file */
+    bool own;       /* the file there is this run's: gone on from, or written */
+    int epoch;      /* epochs done, */
+    long step;      /* and steps, in that file */
+    double seconds; /* that all saving took */
+    /* Told of a save that failed while training goes on, which the next checkpoint tries again, and
+     * of a failure that could not be written down. NULL: a save that fails ends the training. */
+    void (*tell)(void *context, const char *message);
+    void *context;
+    bool begun;       /* there may be metrics beside the file */
+    double next_live; /* seconds of the clock when they are written next */
+};
+
+/* Looks whether a run can be kept at `path`, long before there is one to put there. A file there
+ * that is no run file is a COLONNADE_FAILURE; with `resume` it is own, and looked at when it is
+ * loaded. The caller fills in `tell` and closes the keeper, also on error. */
+enum colonnade_status keeper_open(struct keeper *keeper, const char *path, bool resume,
+                                  struct colonnade_error *error);
+void keeper_close(struct keeper *keeper);
+
+/* For train(); the keeper stays the caller's. At an end that is a failure a run that is in a sound
+ * state is saved as failed, and of one that is not the file's last state is marked so. */
+struct sink keeper_sink(struct keeper *keeper);
 
 /* A key of a config, by name; a list of them ends with NULL. */
 struct key_name {

@@ -69,19 +69,6 @@ enum colonnade_status experiment_data(struct dataset **data, struct config *conf
 /* The threads to run on: --threads, else those of the config, else all cores. */
 int experiment_threads(const struct options *options, const struct settings *settings);
 
-/* destination.c: the places where results will be written. */
-
-/* `path` without symbolic links, ".", or a folder's two names, as far as it exists; so that equal
- * places are equal texts. The caller frees it. */
-enum colonnade_status destination_resolve(char **resolved, const char *path,
-                                          struct colonnade_error *error);
-
-/* Raises where a file cannot be put at `path`: long before there is one to put there. */
-enum colonnade_status destination_check(const char *path, struct colonnade_error *error);
-
-bool file_exists(const char *path);
-bool file_is_hdf5(const char *path);
-
 /* signals.c */
 
 /* From here on SIGINT and SIGTERM exit with 130 and 143; in a deferred part only the second one
@@ -160,25 +147,7 @@ struct sink progress_sink(struct progress_display *display);
 /* Takes the bar off the terminal, so that something else can be printed. */
 void progress_clear(struct progress_display *display);
 
-/* live.c */
-struct live {
-    const char *path; /* of the run file */
-    double next;      /* seconds of the clock */
-};
-struct sink live_sink(struct live *live);
-
 /* json_lines.c */
 struct sink json_lines_sink(void);
-
-/* checkpoint.c: a save that fails while training goes on is told, and tried again at the next
- * one; the last one, and that of an interrupt, have to succeed. */
-struct checkpoint {
-    const char *path;
-    struct progress_display *display; /* to be cleared before anything is said */
-    bool saved;
-    int epoch;      /* epochs done when it was saved last */
-    double seconds; /* that all saving took */
-};
-struct sink checkpoint_sink(struct checkpoint *checkpoint);
 
 #endif

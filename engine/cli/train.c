@@ -60,28 +60,6 @@ static enum colonnade_status check_distinct(const struct job *jobs, size_t count
     return COLONNADE_OK;
 }
 
-/* A mistyped --out must not cost a file of another kind. */
-static enum colonnade_status check_replaceable(const char *path, struct colonnade_error *error)
-{
-    struct run *old = NULL;
-    struct colonnade_error reason = {0};
-    if (!file_exists(path))
-        return COLONNADE_OK;
-    enum colonnade_status status = run_load(&old, path, &reason);
-    run_destroy(old);
-    if (status == COLONNADE_OK)
-        return COLONNADE_OK;
-    return error_set(error, COLONNADE_FAILURE,
-                     "%s is there and is no run file that could be replaced: %.1024s", path,
-                     reason.message);
-}
-
-/* Whether there is a run to resume. */
-static bool goes_on(const struct job *job, const struct options *options)
-{
-    return options->resume && file_exists(job->settings.output);
-}
-
 static void print_taken(const struct job *job, const struct weights_taken *taken)
 {
     fprintf(stderr, "%s: %zu array%s from %s: %s\n", job->path, taken->count, plural(taken->count),
@@ -94,16 +72,14 @@ static void print_taken(const struct job *job, const struct weights_taken *taken
 
 /* Everything that can be wrong with a config or its destination, before its data are read. */
 static enum colonnade_status check_job(struct job *job, const struct options *options,
-                                       struct colonnade_error *error)
+                                       struct keeper *keeper, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     struct graph *graph = NULL;
     struct weights_taken taken = {0};
     TRY(experiment_graph(&graph, job->config, error));
-    TRY(destination_check(job->settings.output, error));
-    if (!options->resume)
-        TRY(check_replaceable(job->settings.output, error));
-    if (job->settings.init_from && !goes_on(job, options))
+    TRY(keeper_open(keeper, job->settings.output, options->resume, error));
+    if (job->settings.init_from && !keeper->own)
         TRY(weights_take(graph, NULL, job->config, job->settings.init_from, &taken, error));
 out:
     weights_taken_finish(&taken);
@@ -112,14 +88,15 @@ out:
 }
 
 static enum colonnade_status open_run(struct run **run, struct dataset **data, struct job *job,
-                                      const struct options *options, struct colonnade_error *error)
+                                      const struct options *options, const struct keeper *keeper,
+                                      struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     struct weights_taken taken = {0};
     const struct data_request request = {.seed = job->settings.seed,
                                          .threads = experiment_threads(options, &job->settings)};
-    if (goes_on(job, options)) {
-        TRY(resume_load(run, job->settings.output, job->config, error));
+    if (keeper->own) {
+        TRY(resume_load(run, keeper->path, job->config, error));
         TRY(experiment_data(data, (*run)->config, &request, error));
         TRY(experiment_check_data(*run, *data, error));
     } else {
@@ -130,7 +107,7 @@ static enum colonnade_status open_run(struct run **run, struct dataset **data, s
         if (taken.count && !options->quiet)
             print_taken(job, &taken);
     }
-    TRY(experiment_know_data(*run, *data, job->settings.output, error));
+    TRY(experiment_know_data(*run, *data, keeper->path, error));
 out:
     weights_taken_finish(&taken);
     return status;
@@ -193,77 +170,63 @@ static enum colonnade_status print_done(const struct run *run, const char *path,
 }
 
 /* What is left of a run that did not come to its end. */
-static void print_left(const struct checkpoint *checkpoint, enum colonnade_status status)
+static void print_left(const struct keeper *keeper, enum colonnade_status status)
 {
-    if (!checkpoint->saved)
+    if (!keeper->own || !keeper->begun)
         return;
     if (status == COLONNADE_INTERRUPTED || status == COLONNADE_TERMINATED)
-        fprintf(stderr, "%s is up to date: --resume goes on from there\n", checkpoint->path);
+        fprintf(stderr, "%s is up to date: --resume goes on from there\n", keeper->path);
     else
-        fprintf(stderr, "%s holds the run as it was after epoch %d\n", checkpoint->path,
-                checkpoint->epoch);
+        fprintf(stderr, "%s holds the run as it was after epoch %d, step %ld\n", keeper->path,
+                keeper->epoch, keeper->step);
 }
 
 /* Saving should be no part of a run's time that anybody has to think of. */
-static void print_cost(const struct checkpoint *checkpoint, double seconds)
+static void print_cost(const struct keeper *keeper, double seconds)
 {
-    if (checkpoint->seconds > 1 && checkpoint->seconds > 0.01 * seconds)
+    if (keeper->seconds > 1 && keeper->seconds > 0.01 * seconds)
         fprintf(stderr,
                 "writing %s took %.1f s, %.0f %% of the time: a larger train.checkpoint_every "
                 "writes it less often\n",
-                checkpoint->path, checkpoint->seconds, 100 * checkpoint->seconds / seconds);
+                keeper->path, keeper->seconds, 100 * keeper->seconds / seconds);
 }
 
-/* The file keeps the last good state, and says why the run did not get further. */
-static void mark_failed(const char *path, const char *reason)
+/* The bar goes first. */
+static void tell(void *context, const char *message)
 {
-    struct run *run = NULL;
-    struct colonnade_error error = {0};
-    enum colonnade_status status = run_load(&run, path, &error);
-    if (status == COLONNADE_OK)
-        status = memory_copy_text(&run->reason, reason, &error);
-    if (status == COLONNADE_OK) {
-        run->status = RUN_FAILED;
-        status = run_save(run, path, &error);
-    }
-    if (status != COLONNADE_OK)
-        fprintf(stderr, "%s\n", error.message);
-    run_destroy(run);
+    progress_clear(context);
+    fprintf(stderr, "%s\n", message);
 }
 
 static enum colonnade_status train_run(struct run *run, const struct dataset *data,
                                        const char *name, const struct options *options,
-                                       struct colonnade_error *error)
+                                       struct keeper *keeper, struct colonnade_error *error)
 {
     struct progress_display display = {.name = name,
                                        .threads = experiment_threads(options, &run->settings)};
-    struct checkpoint checkpoint = {.path = run->settings.output, .display = &display};
-    struct live live = {.path = run->settings.output};
     const double start = seconds_now();
     const struct sink progress = progress_sink(&display), lines = json_lines_sink(),
-                      file = checkpoint_sink(&checkpoint), metrics = live_sink(&live);
-    const struct sink *sinks[4];
+                      file = keeper_sink(keeper);
+    const struct sink *sinks[3];
     size_t count = 0;
     if (!options->quiet)
         sinks[count++] = &progress;
     if (options->json)
         sinks[count++] = &lines;
-    sinks[count++] = &metrics;
     sinks[count++] = &file;
+    keeper->tell = tell;
+    keeper->context = &display;
     signals_defer(true);
     enum colonnade_status status =
         train(run, data, display.threads, sinks, count, signals_pending(), error);
     progress_clear(&display);
-    live_remove(live.path);
+    if (status != COLONNADE_OK)
+        print_left(keeper, status);
     if (status == COLONNADE_OK && run->profile)
         status = print_profile(run, options->json, error);
     if (status == COLONNADE_OK)
-        status = print_done(run, checkpoint.path, options->json, error);
-    else
-        print_left(&checkpoint, status);
-    print_cost(&checkpoint, seconds_now() - start);
-    if (checkpoint.saved && run->status == RUN_FAILED)
-        mark_failed(checkpoint.path, error->message);
+        status = print_done(run, keeper->path, options->json, error);
+    print_cost(keeper, seconds_now() - start);
     signals_defer(false);
     return status;
 }
@@ -274,19 +237,22 @@ static enum colonnade_status train_job(struct job *job, const struct options *op
     enum colonnade_status status = COLONNADE_OK;
     struct dataset *data = NULL;
     struct run *run = NULL;
-    TRY(check_job(job, options, error));
-    TRY(open_run(&run, &data, job, options, error));
+    struct keeper keeper = {0};
+    TRY(check_job(job, options, &keeper, error));
+    TRY(open_run(&run, &data, job, options, &keeper, error));
     if (options->profile)
         TRY(profile_create(&run->profile, run->graph, experiment_threads(options, &run->settings),
                            error));
-    TRY(train_run(run, data, job->path, options, error));
+    TRY(train_run(run, data, job->path, options, &keeper, error));
 out:
+    keeper_close(&keeper);
     run_destroy(run);
     dataset_destroy(data);
     return status;
 }
 
-/* The first failure is the status of all. An interrupt ends them all. */
+/* The first failure is the status of all. An interrupt ends them all, and is their status where the
+ * run under way could be brought up to date. */
 static enum colonnade_status train_jobs(struct job *jobs, size_t count,
                                         const struct options *options, enum colonnade_status first)
 {
@@ -297,6 +263,9 @@ static enum colonnade_status train_jobs(struct job *jobs, size_t count,
         enum colonnade_status status = train_job(&jobs[i], options, &error);
         if (error.message[0] && status != COLONNADE_OK)
             diagnose(&jobs[i], &error);
+        const bool failed = status == COLONNADE_FAILURE || status == COLONNADE_USAGE;
+        if (*signals_pending() && failed)
+            return status;
         if (*signals_pending())
             return *signals_pending() == SIGINT ? COLONNADE_INTERRUPTED : COLONNADE_TERMINATED;
         if (first == COLONNADE_OK)

@@ -235,6 +235,20 @@ out:
     return status;
 }
 
+enum colonnade_status run_mark_failed(const char *path, const char *reason,
+                                      struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct run *run = NULL;
+    TRY(run_load(&run, path, error));
+    TRY(run_load_profile(run, path, error));
+    TRY(run_set_failed(run, reason, error));
+    TRY(run_save(run, path, error));
+out:
+    run_destroy(run);
+    return status;
+}
+
 size_t run_save_bytes(const struct graph *graph, const struct settings *settings)
 {
     const struct optimizer_type *optimizer = optimizer_types[settings->optimizer];

@@ -12,6 +12,11 @@
 enum colonnade_status run_save(const struct run *run, const char *path,
                                struct colonnade_error *error);
 
+/* The run in that file did not get further, for `reason`: its status becomes failed, all else stays
+ * as it is. */
+enum colonnade_status run_mark_failed(const char *path, const char *reason,
+                                      struct colonnade_error *error);
+
 /* What run_save() takes for a moment, in bytes. */
 size_t run_save_bytes(const struct graph *graph, const struct settings *settings);
 
@@ -24,6 +29,18 @@ enum colonnade_status run_load(struct run **run, const char *path, struct colonn
  * none. A run that goes on counts anew, so that run_load() leaves it out. */
 enum colonnade_status run_load_profile(struct run *run, const char *path,
                                        struct colonnade_error *error);
+
+bool file_exists(const char *path);
+bool file_is_hdf5(const char *path);
+
+/* `path` without symbolic links, ".", or a folder's two names, as far as it exists; so that equal
+ * places are equal texts. The caller frees it. */
+enum colonnade_status destination_resolve(char **resolved, const char *path,
+                                          struct colonnade_error *error);
+
+/* Raises where a file cannot be put at `path`: long before there is one to put there. What killed
+ * programs left of theirs is taken away. */
+enum colonnade_status destination_check(const char *path, struct colonnade_error *error);
 
 /* What became of the arrays of a file and of a graph: lists "a, b, c", NULL where empty. */
 struct weights_taken {

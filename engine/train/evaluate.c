@@ -143,11 +143,6 @@ enum colonnade_status evaluator_run(struct evaluator *evaluator, const struct mo
         made.accuracy /= (double)made.count;
         made.top5 /= (double)made.count;
     }
-    if (!isfinite(made.loss))
-        RAISE(COLONNADE_FAILURE,
-              "the loss of the %s split is %g, no finite number: the weights are of no use; a "
-              "lower lr or clip_norm may help in training",
-              part_names[part], isnan(made.loss) ? NAN : made.loss); /* without its sign */
     score_classes(&made);
     *evaluation = made;
     made = (struct evaluation){0};
@@ -157,15 +152,32 @@ out:
     return status;
 }
 
+enum colonnade_status evaluation_check(const struct evaluation *evaluation, enum part part,
+                                       struct colonnade_error *error)
+{
+    if (isfinite(evaluation->loss))
+        return COLONNADE_OK;
+    return error_set(error, COLONNADE_FAILURE,
+                     "the loss of the %s split is %g, no finite number: the weights are of no use; "
+                     "a lower lr or clip_norm may help in training",
+                     part_names[part],
+                     isnan(evaluation->loss) ? NAN : evaluation->loss); /* without its sign */
+}
+
 enum colonnade_status evaluate(const struct run *run, const struct dataset *data, enum part part,
                                int threads, struct evaluation *evaluation,
                                struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     struct evaluator *evaluator = NULL;
+    struct evaluation made = {0};
     TRY(evaluator_create(&evaluator, run, threads, NULL, error));
-    TRY(evaluator_run(evaluator, run_weights(run), data, part, NULL, evaluation, NULL, error));
+    TRY(evaluator_run(evaluator, run_weights(run), data, part, NULL, &made, NULL, error));
+    TRY(evaluation_check(&made, part, error));
+    *evaluation = made;
+    made = (struct evaluation){0};
 out:
+    evaluation_finish(&made);
     evaluator_destroy(evaluator);
     return status;
 }

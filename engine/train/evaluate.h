@@ -30,6 +30,10 @@ enum colonnade_status evaluator_run(struct evaluator *evaluator, const struct mo
                                     struct evaluation *evaluation, struct verdict *verdicts,
                                     struct colonnade_error *error);
 
+/* Raises where the loss of that part is no finite number. */
+enum colonnade_status evaluation_check(const struct evaluation *evaluation, enum part part,
+                                       struct colonnade_error *error);
+
 /* COLONNADE_OK, or the status of the signal that has come. */
 enum colonnade_status check_stop(const volatile sig_atomic_t *stop, struct colonnade_error *error);
 

@@ -76,6 +76,15 @@ out:
     return status;
 }
 
+enum colonnade_status run_set_failed(struct run *run, const char *reason,
+                                     struct colonnade_error *error)
+{
+    run->status = RUN_FAILED;
+    free(run->reason);
+    run->reason = NULL;
+    return memory_copy_text(&run->reason, reason, error);
+}
+
 void origin_finish(struct origin *origin)
 {
     free(origin->version);

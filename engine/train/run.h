@@ -109,7 +109,7 @@ struct run {
     struct model *best;    /* of the best epoch, with [train] early_stop; else NULL */
     struct optimizer *optimizer;
     enum run_status status;
-    char *reason; /* of a failed run that was loaded; NULL: not known */
+    char *reason; /* of a failed run; NULL: not known */
     struct progress progress;
     double data_wait_seconds; /* of training steps since the program began; not kept */
     struct metrics metrics;
@@ -127,6 +127,10 @@ struct run {
 enum colonnade_status run_create(struct run **run, struct config *config,
                                  const struct data_facts *facts, struct colonnade_error *error);
 void run_destroy(struct run *run);
+
+/* The status is failed, whatever comes; `reason` is copied. */
+enum colonnade_status run_set_failed(struct run *run, const char *reason,
+                                     struct colonnade_error *error);
 
 /* The weights that the run stands for: what is evaluated, kept under /state_dict, and used from
  * then on. Those of the best epoch, else the average, else what is trained. */

@@ -29,6 +29,7 @@ struct trainer {
     float *gradients; /* [graph->parameter_length] */
     struct evaluator *evaluator;
     double last_checkpoint; /* seconds of the clock */
+    bool spoilt;            /* numbers are no longer finite: the weights are of no use */
 };
 
 /* Tells every sink of an event; what follows `event` are its arguments after the run. */
@@ -121,13 +122,13 @@ static double current_lr(const struct trainer *trainer, long step)
 }
 
 /* Raises where `value` of the step under way is no finite number. */
-static enum colonnade_status check_finite(const struct trainer *trainer, const char *what,
-                                          double value, struct colonnade_error *error)
+static enum colonnade_status check_finite(struct trainer *trainer, const char *what, double value,
+                                          struct colonnade_error *error)
 {
-    struct run *run = trainer->run;
+    const struct run *run = trainer->run;
     if (isfinite(value))
         return COLONNADE_OK;
-    run->status = RUN_FAILED;
+    trainer->spoilt = true;
     return error_set(error, COLONNADE_FAILURE,
                      "epoch %d, step %ld: the %s is %g, no finite number; a lower lr (it is %g) or "
                      "clip_norm may help",
@@ -188,7 +189,6 @@ static void update_average(const struct trainer *trainer)
     }
 }
 
-/* A file that can no longer be read ends a run as numbers do that are no longer finite. */
 static enum colonnade_status next_batch(struct trainer *trainer, const struct batch **batch,
                                         struct colonnade_error *error)
 {
@@ -196,8 +196,6 @@ static enum colonnade_status next_batch(struct trainer *trainer, const struct ba
     enum colonnade_status status =
         sampler_batch(trainer->sampler, run->progress.batch, batch, error);
     run->data_wait_seconds = sampler_wait_seconds(trainer->sampler);
-    if (status != COLONNADE_OK)
-        run->status = RUN_FAILED;
     return status;
 }
 
@@ -310,6 +308,8 @@ static enum colonnade_status score(struct trainer *trainer, const struct model *
     double start = seconds_now();
     TRY(evaluator_run(trainer->evaluator, model, trainer->data, part, trainer->stop, evaluation,
                       verdicts, error));
+    trainer->spoilt = !isfinite(evaluation->loss);
+    TRY(evaluation_check(evaluation, part, error));
     trainer->run->progress.total_seconds += seconds_now() - start;
 out:
     return status;
@@ -431,9 +431,11 @@ static enum colonnade_status score_test(struct trainer *trainer, struct colonnad
     TRY(score(trainer, run_weights(run), PART_TEST, &evaluation, verdicts, error));
     evaluation_finish(&run->evaluation);
     run->evaluation = evaluation;
+    evaluation = (struct evaluation){0};
     TRY(worst_take(&run->worst, run, trainer->data, verdicts, error));
     run->evaluated = true;
 out:
+    evaluation_finish(&evaluation);
     free(verdicts);
     return status;
 }
@@ -493,6 +495,33 @@ out:
     return status;
 }
 
+static bool is_interrupt(enum colonnade_status status)
+{
+    return status == COLONNADE_INTERRUPTED || status == COLONNADE_TERMINATED;
+}
+
+/* The sinks have to keep what can be kept. */
+static void end_failed(struct trainer *trainer, const char *reason)
+{
+    struct run *run = trainer->run;
+    if (run->profile)
+        profile_take(run->profile, run->graph, trainer->plan);
+    run_set_failed(run, reason, NULL);
+    for (size_t i = 0; i < trainer->sink_count; i++)
+        if (trainer->sinks[i]->fail)
+            trainer->sinks[i]->fail(trainer->sinks[i]->context, run, !trainer->spoilt, reason);
+}
+
+static enum colonnade_status run_to_end(struct trainer *trainer, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    EMIT(trainer, begin, trainer->batches, error);
+    TRY(run_epochs(trainer, error));
+    TRY(complete(trainer, error));
+out:
+    return status;
+}
+
 enum colonnade_status train(struct run *run, const struct dataset *data, int threads,
                             const struct sink *const *sinks, size_t sink_count,
                             const volatile sig_atomic_t *stop, struct colonnade_error *error)
@@ -506,18 +535,22 @@ enum colonnade_status train(struct run *run, const struct dataset *data, int thr
         .sink_count = sink_count,
         .stop = stop,
     };
+    struct colonnade_error own = {0};
+    if (!error)
+        error = &own; /* the reason of a failure */
     run->status = RUN_TRAINING;
+    free(run->reason);
+    run->reason = NULL;
     /* What an earlier end said of its weights is not true of others. */
     run->evaluated = false;
     golden_finish(&run->golden);
     TRY(trainer_init(&trainer, error));
     trainer.last_checkpoint = seconds_now();
-    EMIT(&trainer, begin, trainer.batches, error);
-    status = run_epochs(&trainer, error);
-    if (status == COLONNADE_OK)
-        status = complete(&trainer, error);
-    if (status == COLONNADE_INTERRUPTED || status == COLONNADE_TERMINATED)
+    status = run_to_end(&trainer, error);
+    if (is_interrupt(status))
         status = keep_interrupted(&trainer, status, error);
+    if (status != COLONNADE_OK && !is_interrupt(status))
+        end_failed(&trainer, error->message);
 out:
     trainer_finish(&trainer);
     return status;

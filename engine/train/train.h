@@ -25,6 +25,9 @@ struct sink {
      * end (evaluated, status complete). */
     enum colonnade_status (*checkpoint)(void *context, const struct run *run,
                                         struct colonnade_error *error);
+    /* Training ended with an error, and `reason` is its message; the run's status is failed.
+     * `sound`: the run is in a state worth keeping; else its last checkpoint is all there is. */
+    void (*fail)(void *context, const struct run *run, bool sound, const char *reason);
 };
 
 /* Goes on from run->progress to the end of the settings, evaluates the test split and keeps golden
@@ -34,9 +37,11 @@ struct sink {
  *
  * `stop` (NULL: never) holds the number of a signal once one has come: the step under way is
  * finished, the run checkpointed as interrupted, and the status is COLONNADE_INTERRUPTED or
- * COLONNADE_TERMINATED. A loss or gradient gone non-finite is a COLONNADE_FAILURE that names epoch
- * and step; then the run's status is failed, its weights are of no use, no checkpoint is made, and
- * the last one stands. */
+ * COLONNADE_TERMINATED. Any other end is a failure: the run's status is then failed, with its
+ * reason, and sinks are told. A loss or gradient gone non-finite is a COLONNADE_FAILURE that names
+ * epoch and step, one of a validation or a test names the split; the weights are of no use then.
+ * After all other failures, of a sink or of a file that can no longer be read, the run can go on
+ * from where it stands. What fails before the first record leaves the run as it was. */
 enum colonnade_status train(struct run *run, const struct dataset *data, int threads,
                             const struct sink *const *sinks, size_t sink_count,
                             const volatile sig_atomic_t *stop, struct colonnade_error *error);

@@ -409,6 +409,24 @@ def test_a_file_that_turns_bad_ends_the_run_with_its_name(program, large):
         assert file.attrs["status"] == "failed"
 
 
+def test_a_test_image_that_turns_bad_costs_no_step(program, large):
+    train = ["train", "small.ini", "--quiet", "--set", "data.memory=1", "--out", "bad.h5",
+             "--set", "train.checkpoint_every=100"]
+    program.run(*train, "--set", "train.epochs=1")
+    path = program.folder / "pictures" / "test" / "class1" / "49.jpg"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:1000])
+    program.run(*train, "--resume", "--set", "train.epochs=2", status=1)
+    with h5py.File(program.folder / "bad.h5") as file:
+        assert file.attrs["status"] == "failed"
+        assert file.attrs["reason"].startswith("pictures/test/class1/49.jpg: is damaged")
+        assert file["optimizer"].attrs["epoch"] == 2
+    path.write_bytes(whole)
+    program.run(*train, "--resume", "--set", "train.epochs=2")
+    with h5py.File(program.folder / "bad.h5") as file:
+        assert file.attrs["status"] == "complete"
+
+
 def test_a_run_from_files_can_be_interrupted(program, large):
     process = program.start("train", "small.ini", "--set", "data.memory=1", "--set",
                             "train.epochs=100000", "--json", "--out", "stopped.h5")

@@ -62,7 +62,7 @@ def check_and_resume(program, train):
     path = program.folder / "a.h5"
     if path.exists():
         program.run("summary", "a.h5")
-        assert status_of(path) in ("training", "complete")
+        assert status_of(path) in ("training", "complete", "failed")
     result = train("a.h5", "--resume")
     assert result.returncode == 0, result.stderr
     assert same_weights(program.folder / "whole.h5", path)
@@ -111,12 +111,13 @@ def test_where_a_save_fails_training_goes_on_and_says_so(program, train, faults,
 
 
 @pytest.mark.parametrize("call", range(27, 32))
-def test_where_the_last_save_fails_the_last_good_file_stays(program, train, faults, call):
+def test_where_the_last_save_fails_the_run_is_kept_as_failed(program, train, faults, call):
     result = train("a.h5", env=faults(f"{call}:{errno.ENOSPC}"))
     assert result.returncode == 1
     assert "a.h5: " in result.stderr and os.strerror(errno.ENOSPC) in result.stderr
-    assert status_of(program.folder / "a.h5") == "training"
+    assert status_of(program.folder / "a.h5") == "failed"
     with h5py.File(program.folder / "a.h5") as file:
+        assert file.attrs["reason"] in result.stderr
         assert file["optimizer"].attrs["step"] == 12
     check_and_resume(program, train)
 

@@ -374,6 +374,10 @@ struct listener {
     long stop_after; /* 0: never */
     volatile sig_atomic_t stop;
     enum run_status last_status; /* at the last checkpoint */
+    int failures;
+    bool sound;                 /* at the last of them */
+    int refused;                /* the epoch whose record is not taken; 0: none */
+    bool refuses_interruptions; /* checkpoints of them */
 };
 
 static enum colonnade_status heard_begin(void *context, const struct run *run, size_t batches,
@@ -398,8 +402,11 @@ static enum colonnade_status heard_epoch(void *context, const struct run *run,
                                          const struct epoch_record *record,
                                          struct colonnade_error *error)
 {
-    ((struct listener *)context)->epochs++;
-    return COLONNADE_OK;
+    struct listener *listener = context;
+    listener->epochs++;
+    return record->epoch == listener->refused
+               ? error_set(error, COLONNADE_FAILURE, "nobody listens")
+               : COLONNADE_OK;
 }
 
 static enum colonnade_status heard_checkpoint(void *context, const struct run *run,
@@ -408,13 +415,25 @@ static enum colonnade_status heard_checkpoint(void *context, const struct run *r
     struct listener *listener = context;
     listener->checkpoints++;
     listener->last_status = run->status;
-    return COLONNADE_OK;
+    return listener->refuses_interruptions && run->status == RUN_INTERRUPTED
+               ? error_set(error, COLONNADE_FAILURE, "no room")
+               : COLONNADE_OK;
+}
+
+static void heard_failure(void *context, const struct run *run, bool sound, const char *reason)
+{
+    struct listener *listener = context;
+    listener->failures++;
+    listener->sound = sound;
+    cr_expect_eq(run->status, RUN_FAILED);
+    cr_expect_str_eq(run->reason, reason);
 }
 
 static enum colonnade_status train_with(struct experiment *experiment, int threads,
                                         struct listener *listener, struct colonnade_error *error)
 {
-    const struct sink sink = {listener, heard_begin, heard_step, heard_epoch, heard_checkpoint};
+    const struct sink sink = {listener,    heard_begin,      heard_step,
+                              heard_epoch, heard_checkpoint, heard_failure};
     const struct sink *sinks[] = {&sink};
     return train(experiment->run, experiment->data, threads, sinks, 1, &listener->stop, error);
 }
@@ -605,6 +624,47 @@ Test(train, a_loss_gone_non_finite_is_told_with_its_place)
     cr_expect_not_null(strstr(error.message, "no finite number; a lower lr"), "%s", error.message);
     cr_expect_eq(experiment.run->status, RUN_FAILED);
     cr_expect_eq(listener.checkpoints, 0);
+    cr_expect(listener.failures == 1 && !listener.sound);
+    close_experiment(&experiment);
+}
+
+Test(train, a_loss_of_a_split_gone_non_finite_is_told_with_its_name)
+{
+    /* The one step of the epoch is sound; what comes of it is not. */
+    struct experiment experiment = open_experiment("epochs = 1\nbatch = 1000\nlr = 1e30");
+    struct listener listener = {0};
+    struct colonnade_error error = {0};
+    cr_expect_eq(train_with(&experiment, 2, &listener, &error), COLONNADE_FAILURE);
+    cr_expect_not_null(strstr(error.message, "the loss of the validation split is "), "%s",
+                       error.message);
+    cr_expect(listener.failures == 1 && !listener.sound && listener.checkpoints == 0);
+    close_experiment(&experiment);
+}
+
+Test(train, after_a_failure_of_a_sink_the_run_goes_on_to_the_same_bits)
+{
+    struct experiment whole = open_experiment("epochs = 3"), parts = open_experiment("epochs = 3");
+    struct listener listener = {.refused = 2};
+    train_on(&whole, 2);
+    cr_expect_eq(train_with(&parts, 2, &listener, NULL), COLONNADE_FAILURE);
+    cr_expect_str_eq(parts.run->reason, "nobody listens");
+    cr_expect(listener.failures == 1 && listener.sound);
+    cr_expect_eq(parts.run->progress.epoch, 2);
+    train_on(&parts, 2);
+    cr_expect_null(parts.run->reason);
+    assert_same_run(whole.run, parts.run);
+    close_experiment(&whole);
+    close_experiment(&parts);
+}
+
+Test(train, an_interruption_that_cannot_be_kept_is_a_failure)
+{
+    struct experiment experiment = open_experiment("epochs = 3");
+    struct listener listener = {.stop_after = 2, .refuses_interruptions = true};
+    struct colonnade_error error = {0};
+    cr_expect_eq(train_with(&experiment, 2, &listener, &error), COLONNADE_FAILURE);
+    cr_expect_str_eq(error.message, "no room");
+    cr_expect(listener.failures == 1 && listener.sound);
     close_experiment(&experiment);
 }
 
@@ -987,6 +1047,87 @@ Test(train, an_epoch_is_read_ahead_while_the_one_before_is_judged)
 }
 
 /* --- through the library's own door --- */
+
+/* A folder of its own with a config, and what is trained in it. */
+struct door {
+    char folder[32], config[64], output[128]; /* the last: "run.output=FILE" */
+};
+
+static struct door make_door(void)
+{
+    static const char text[] = "[data]\nsource = synthetic\nshape = 1x4x4\nclasses = 2\n"
+                               "count = 64\n[train]\nepochs = 3\nschedule = step\n"
+                               "step_epochs = 1\ngamma = 1e30\nbatch = 8\nlr = 0.1\n"
+                               "[fc1]\ntype = dense\nunits = 5\nactivation = relu\n"
+                               "[fc2]\ntype = dense\nunits = classes\n";
+    struct door door = {"/tmp/colonnade-library-XXXXXX", "", ""};
+    cr_assert_not_null(mkdtemp(door.folder));
+    snprintf(door.config, sizeof door.config, "%s/x.ini", door.folder);
+    snprintf(door.output, sizeof door.output, "run.output=%s/x.h5", door.folder);
+    FILE *file = fopen(door.config, "w");
+    cr_assert(fputs(text, file) >= 0 && fclose(file) == 0);
+    return door;
+}
+
+static enum colonnade_status train_door(const struct door *door, const char *override, bool resume,
+                                        struct colonnade_error *error)
+{
+    const char *overrides[] = {door->output, override, NULL};
+    const struct colonnade_training training = {.threads = 1, .resume = resume};
+    struct colonnade_experiment *experiment = NULL;
+    cr_assert_eq(colonnade_experiment_open(&experiment, door->config, overrides, error),
+                 COLONNADE_OK, "%s", error->message);
+    enum colonnade_status status = colonnade_experiment_train(experiment, &training, error);
+    colonnade_experiment_destroy(experiment);
+    return status;
+}
+
+static void close_door(const struct door *door)
+{
+    nftw(door->folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+Test(library, a_run_that_fails_says_so_in_its_file)
+{
+    const struct door door = make_door();
+    const char *path = strchr(door.output, '=') + 1;
+    struct colonnade_error error = {0};
+    struct run *run = NULL;
+    cr_expect_eq(train_door(&door, NULL, false, &error), COLONNADE_FAILURE);
+    cr_expect_not_null(strstr(error.message, "no finite number"), "%s", error.message);
+    cr_assert_eq(run_load(&run, path, NULL), COLONNADE_OK);
+    cr_expect_eq(run->status, RUN_FAILED);
+    cr_expect_str_eq(run->reason, error.message);
+    cr_expect_eq(run->progress.epoch, 1);
+    run_destroy(run);
+    cr_assert_eq(train_door(&door, "train.epochs=1", true, &error), COLONNADE_OK, "%s",
+                 error.message);
+    cr_expect_eq(train_door(&door, "train.epochs=2", true, &error), COLONNADE_FAILURE);
+    cr_assert_eq(run_load(&run, path, NULL), COLONNADE_OK);
+    cr_expect_eq(run->status, RUN_FAILED, "after it had been complete");
+    run_destroy(run);
+    close_door(&door);
+}
+
+Test(library, a_file_that_is_no_run_file_is_not_replaced)
+{
+    const struct door door = make_door();
+    const char *path = strchr(door.output, '=') + 1;
+    struct colonnade_error error = {0};
+    struct stat facts;
+    FILE *file = fopen(path, "w");
+    cr_assert(fputs("precious", file) >= 0 && fclose(file) == 0);
+    for (int resume = 0; resume <= 1; resume++) {
+        cr_expect_eq(train_door(&door, "train.epochs=1", resume, &error), COLONNADE_FAILURE);
+        cr_expect_not_null(strstr(error.message, path), "%s", error.message);
+        cr_expect(stat(path, &facts) == 0 && facts.st_size == 8);
+    }
+    unlink(path);
+    cr_assert_eq(mkdir(path, 0700), 0);
+    cr_expect_eq(train_door(&door, "train.epochs=1", false, &error), COLONNADE_FAILURE);
+    cr_expect_not_null(strstr(error.message, "it is not a file"), "%s", error.message);
+    close_door(&door);
+}
 
 Test(library, a_key_that_the_optimizer_does_not_read_is_refused)
 {

@@ -2,8 +2,6 @@
  * path fails in the first second and not after hours. What killed programs left there is taken
  * away.
  */
-#include "engine/cli/cli.h"
-
 #include "engine/base/memory.h"
 #include "engine/store/store.h"
 

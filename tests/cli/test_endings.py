@@ -1,0 +1,94 @@
+"""How a training ends: the run file says what became of it, and holds all that can be kept."""
+import resource
+import signal
+import subprocess
+import time
+
+import pytest
+
+h5py = pytest.importorskip("h5py")
+
+from test_train import same_weights, status_of
+
+# From the second epoch on the learning rate is of no use.
+BLOWN = ["--quiet", "--set", "train.schedule=step", "--set", "train.step_epochs=1",
+         "--set", "train.gamma=1e30"]
+
+
+def attributes(path):
+    with h5py.File(path) as file:
+        return dict(file.attrs)
+
+
+def steps_of(path):
+    with h5py.File(path) as file:
+        return int(file["optimizer"].attrs["step"])
+
+
+@pytest.mark.parametrize("split, keys", [("validation", []), ("test", ["data.validation=0"])])
+def test_a_score_that_is_no_number_marks_the_run_failed(program, split, keys):
+    sets = [word for key in ["train.batch=1000", *keys] for word in ("--set", key)]
+    said = program.run("train", program.config(), *BLOWN, *sets, status=1).stderr
+    ended = attributes(program.folder / "small.h5")
+    assert ended["status"] == "failed"
+    assert ended["reason"].startswith(f"the loss of the {split} split is ")
+    assert ended["reason"] in said
+    assert "small.h5 holds the run as it was after epoch " in said
+
+
+def test_a_resumed_run_that_fails_at_once_is_not_complete(program):
+    config = program.config()
+    program.run("train", config, *BLOWN, "--set", "train.epochs=1")
+    before = steps_of(program.folder / "small.h5")
+    assert status_of(program.folder / "small.h5") == "complete"
+    said = program.run("train", config, *BLOWN, "--resume", status=1).stderr
+    ended = attributes(program.folder / "small.h5")
+    assert ended["status"] == "failed" and ended["reason"].startswith("epoch 2, step ")
+    assert f"small.h5 holds the run as it was after epoch 1, step {before}\n" in said
+    assert steps_of(program.folder / "small.h5") == before
+
+
+def test_a_resume_that_is_refused_leaves_the_file_as_it_is(trained):
+    before = (trained.folder / "small.h5").read_bytes()
+    trained.run("train", "small.ini", "--resume", "--set", "train.lr=0.1", status=2)
+    assert (trained.folder / "small.h5").read_bytes() == before
+
+
+@pytest.mark.parametrize("every", ["1", "1000000"])
+def test_a_closed_pipe_costs_no_step(program, every):
+    process = program.start("train", program.config(), "--json", "--set", "train.epochs=100000",
+                            "--set", f"train.checkpoint_every={every}")
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=60) == 1
+    process.stderr.close()
+    path = program.folder / "small.h5"
+    ended = attributes(path)
+    assert ended["status"] == "failed"
+    assert ended["reason"] == "standard output cannot be written: Broken pipe"
+    with h5py.File(path) as file:
+        epochs = len(file["metrics/epoch/epoch"])
+        assert epochs >= 2 and file["optimizer"].attrs["epoch"] == epochs
+    more = ["--quiet", "--set", f"train.epochs={epochs + 1}"]
+    program.run("train", "small.ini", "--resume", *more)
+    ended = attributes(path)
+    assert ended["status"] == "complete" and "reason" not in ended
+    program.run("train", "small.ini", "--out", "whole.h5", *more)
+    assert same_weights(program.folder / "whole.h5", path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_that_cannot_be_kept_is_a_failure(program, number):
+    process = subprocess.Popen(
+        [program.path, "train", program.config(), "--set", "train.epochs=1000000",
+         "--set", "train.checkpoint_every=1000 minutes"], cwd=program.folder,
+        env=program.environment, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)))
+    process.stderr.readline()  # an epoch is done
+    time.sleep(0.05)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "small.h5: cannot write " in said and "File too large" in said
+    assert "up to date" not in said
+    assert not (program.folder / "small.h5").exists()
