@@ -1,6 +1,7 @@
 /* colonnade eval: a run's weights against a test split. */
 #include "engine/cli/cli.h"
 
+#include "engine/base/memory.h"
 #include "engine/store/store.h"
 
 #include <stdio.h>
@@ -9,19 +10,23 @@
 
 enum { CONFUSION_MOST = 20 }; /* classes whose confusion matrix fits on a terminal */
 
-/* "data.mean=0.13066, ..." for the run's own scaling, in digits that give the floats back. */
+/* "0.13066, ..." for the run's own scaling, in digits that give the floats back. */
 static enum colonnade_status keep_scaling(struct config *config, const char *key,
                                           const float *values, int channels,
                                           struct colonnade_error *error)
 {
-    char assignment[64 + 32 * 4];
-    if (channels > 4)
-        return COLONNADE_OK; /* no source has as many */
-    int used = snprintf(assignment, sizeof assignment, "%s=", key);
-    for (int i = 0; i < channels; i++)
-        used += snprintf(assignment + used, sizeof assignment - (size_t)used, "%s%.9g",
-                         i ? ", " : "", (double)values[i]);
-    return config_override(config, assignment, error);
+    enum colonnade_status status = COLONNADE_OK;
+    enum { NUMBER_BYTES = 24 };
+    const size_t bytes = (size_t)channels * NUMBER_BYTES;
+    char *numbers = NULL;
+    TRY(memory_allocate(&numbers, bytes, 1, key, error));
+    for (size_t i = 0, used = 0; i < (size_t)channels; i++)
+        used += (size_t)snprintf(numbers + used, bytes - used, "%s%.9g", i ? ", " : "",
+                                 (double)values[i]);
+    TRY(config_set(config, "data", key, numbers, 0, error));
+out:
+    free(numbers);
+    return status;
 }
 
 /* The images are scaled as they were in training, whatever split or source is read. */
@@ -30,8 +35,8 @@ static enum colonnade_status configure_data(struct run *run, const struct option
 {
     enum colonnade_status status = COLONNADE_OK;
     const struct data_facts *facts = &run->data;
-    TRY(keep_scaling(run->config, "data.mean", facts->mean, facts->shape.c, error));
-    TRY(keep_scaling(run->config, "data.std", facts->std, facts->shape.c, error));
+    TRY(keep_scaling(run->config, "mean", facts->mean, facts->shape.c, error));
+    TRY(keep_scaling(run->config, "std", facts->std, facts->shape.c, error));
     for (size_t i = 0; i < options->set_count; i++) {
         if (strncmp(options->sets[i], "data.", 5) != 0)
             RAISE(COLONNADE_USAGE, "colonnade eval: --set %s: only keys of [data] can be set here",

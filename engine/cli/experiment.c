@@ -7,37 +7,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-static enum colonnade_status override_number(struct config *config, const char *key, int value,
-                                             struct colonnade_error *error)
-{
-    char assignment[64];
-    snprintf(assignment, sizeof assignment, "%s=%d", key, value);
-    return config_override(config, assignment, error);
-}
-
-static enum colonnade_status override_text(struct config *config, const char *key,
-                                           const char *value, struct colonnade_error *error)
-{
-    char *assignment;
-    if (asprintf(&assignment, "%s=%s", key, value) < 0)
-        return error_set(error, COLONNADE_FAILURE, "no memory for %s", key);
-    enum colonnade_status status = config_override(config, assignment, error);
-    free(assignment);
-    return status;
-}
-
 enum colonnade_status experiment_load(struct config **config, const char *path,
                                       const struct options *options, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     struct config *loaded = NULL;
+    char batch[16];
+    snprintf(batch, sizeof batch, "%d", options->batch);
     TRY(config_load(&loaded, path, error));
     for (size_t i = 0; i < options->set_count; i++)
         TRY(config_override(loaded, options->sets[i], error));
     if (options->out)
-        TRY(override_text(loaded, "run.output", options->out, error));
+        TRY(config_set(loaded, "run", "output", options->out, 0, error));
     if (options->batch)
-        TRY(override_number(loaded, "train.batch", options->batch, error));
+        TRY(config_set(loaded, "train", "batch", batch, 0, error));
     TRY(settings_check_choices(loaded, error));
     *config = loaded;
     loaded = NULL;

@@ -1,6 +1,8 @@
 /* Standard output and the terminal: JSON lines, and numbers as people read them. */
 #include "engine/cli/cli.h"
 
+#include "engine/base/utf8.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -23,10 +25,16 @@ enum colonnade_status output_flush(struct colonnade_error *error)
 
 enum colonnade_status output_json(struct json_object *object, struct colonnade_error *error)
 {
+    enum colonnade_status status = COLONNADE_OK;
     const int flags = JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE;
-    puts(json_object_to_json_string_ext(object, flags));
+    char *line = NULL;
+    TRY(utf8_repair(&line, json_object_to_json_string_ext(object, flags), error));
+    puts(line);
+    TRY(output_flush(error));
+out:
     json_object_put(object);
-    return output_flush(error);
+    free(line);
+    return status;
 }
 
 /* With as few digits as give the number back. */

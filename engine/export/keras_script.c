@@ -1,6 +1,7 @@
 /* The Python file beside the weights. */
 #include "engine/export/keras.h"
-#include "engine/export/text.h"
+
+#include "engine/base/utf8.h"
 
 #include <string.h>
 

@@ -2,7 +2,7 @@
 #include "engine/export/network.h"
 
 #include "engine/base/memory.h"
-#include "engine/export/text.h"
+#include "engine/base/utf8.h"
 #include "engine/nodes/keys.h"
 #include "kernels/convolution.h"
 

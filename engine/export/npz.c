@@ -7,8 +7,8 @@
  * compressed: weights hardly shrink. It has no times of day, so equal weights make equal bytes.
  */
 #include "engine/base/memory.h"
+#include "engine/base/utf8.h"
 #include "engine/export/formats.h"
-#include "engine/export/text.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,29 +1,22 @@
 /* Texts and numbers as HTML. Knows nothing of runs. */
 #include "engine/report/html.h"
 
+#include "engine/base/utf8.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <stdbool.h>
 #include <string.h>
 
-/* Bytes of the character at `text` if it is well-formed UTF-8 (RFC 3629) and may stand in HTML,
- * else 0. Reading stops at the text's end: a 0 is no continuation byte. */
-static size_t character_bytes(const unsigned char *text)
+/* Bytes of the character at `text` if it is well-formed UTF-8 and may stand in HTML, else 0. */
+static size_t character_bytes(const char *text)
 {
-    unsigned first = text[0];
-    if (first < 0x80)
-        return first >= 0x20 || first == '\n' || first == '\t' ? first != 0x7f : 0;
-    size_t count = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
-    if (first < 0xc2 || first > 0xf4)
-        return 0;
-    for (size_t i = 1; i < count; i++)
-        if ((text[i] & 0xc0) != 0x80)
-            return 0;
-    bool overlong = (first == 0xe0 && text[1] < 0xa0) || (first == 0xf0 && text[1] < 0x90);
-    bool surrogate = first == 0xed && text[1] >= 0xa0;
-    bool beyond = first == 0xf4 && text[1] >= 0x90;
-    bool control = first == 0xc2 && text[1] < 0xa0;
-    return overlong || surrogate || beyond || control ? 0 : count;
+    const char *next = text;
+    const uint32_t character = utf8_next(&next);
+    const bool control = (character < 0x20 && character != '\n' && character != '\t') ||
+                         (character >= 0x7f && character < 0xa0);
+    const bool damaged = character == 0xfffd && next - text == 1;
+    return control || damaged ? 0 : (size_t)(next - text);
 }
 
 static const char *entity(char c)
@@ -47,7 +40,7 @@ static const char *entity(char c)
 void html_text(FILE *page, const char *text)
 {
     while (*text) {
-        size_t count = character_bytes((const unsigned char *)text);
+        size_t count = character_bytes(text);
         if (count == 0)
             fputs("\xef\xbf\xbd", page);
         else if (entity(*text))

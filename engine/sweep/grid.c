@@ -6,7 +6,6 @@
 #include "engine/base/memory.h"
 #include "engine/graph/graph.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,8 +26,7 @@ static const struct key sweep_keys[] = {
      .kind = KEY_BOOLEAN,
      .offset = offsetof(struct own_settings, skip_invalid),
      .fallback = "true",
-     .help = "whether a combination whose shapes cannot be, or that is the same training as "
-             "another, is listed and left out, or an error"},
+     .help = "whether a combination whose shapes cannot be is listed and left out, or an error"},
 };
 
 /* Sections that are no nodes, and may be swept whether or not the config has them. */
@@ -228,18 +226,6 @@ size_t sweep_data_index(const struct sweep_grid *grid, size_t combination)
     return index;
 }
 
-/* Takes out of a config, whose [sweep] is gone, what is for other combinations alone. */
-static enum colonnade_status drop_unread(struct config *config, const struct sweep_grid *grid,
-                                         struct colonnade_error *error)
-{
-    enum colonnade_status status = COLONNADE_OK;
-    TRY(settings_choose(config, error));
-    if (grid->drops_nodes)
-        TRY(graph_check_keys(config, true, error));
-out:
-    return status;
-}
-
 enum colonnade_status sweep_config(struct config **made, const struct config *config,
                                    const struct sweep_grid *grid, size_t combination, size_t seed,
                                    struct colonnade_error *error)
@@ -253,41 +239,13 @@ enum colonnade_status sweep_config(struct config **made, const struct config *co
                        sweep_value(grid, combination, i), grid->axes[i].line, error));
     if (grid->seed_texts.count)
         TRY(config_set(one, "run", "seed", grid->seed_texts.items[seed], grid->seeds_line, error));
-    TRY(drop_unread(one, grid, error));
+    if (grid->drops_nodes)
+        TRY(graph_check_keys(one, true, error));
     *made = one;
     one = NULL;
 out:
     config_destroy(one);
     return status;
-}
-
-static bool has_key(const struct config *config, const char *section, const char *key)
-{
-    const struct section *found = config_find(config, section);
-    return found && config_entry(found, key);
-}
-
-enum colonnade_status sweep_check_read(const struct config *one, const struct config *config,
-                                       const struct sweep_grid *grid, size_t combination,
-                                       struct colonnade_error *error)
-{
-    const struct sweep_axis *first = NULL;
-    char others[256] = "";
-    size_t used = 0;
-    for (size_t i = 0; i < grid->axis_count; i++) {
-        const struct sweep_axis *axis = &grid->axes[i];
-        if (has_key(one, axis->section, axis->key) || value_index(grid, combination, i) == 0)
-            continue;
-        if (used < sizeof others)
-            used += (size_t)snprintf(others + used, sizeof others - used, "%s%s = %s",
-                                     first ? ", " : "", axis->name, axis->values.items[0]);
-        first = first ? first : axis;
-    }
-    if (!first)
-        return COLONNADE_OK;
-    return config_error(config, config_find(config, "sweep"), first->name, error,
-                        "the same training as with %s, which this combination does not read",
-                        others);
 }
 
 static enum colonnade_status check_keys_of(const struct config *config,
@@ -317,38 +275,18 @@ out:
     return status;
 }
 
-/* Raises where --set gave `whole` a key that the base does without. */
-static enum colonnade_status check_sets(const struct config *whole, const struct config *base,
-                                        struct colonnade_error *error)
-{
-    for (size_t i = 0; i < whole->count; i++) {
-        const struct section *section = &whole->sections[i];
-        for (size_t j = 0; j < section->count; j++) {
-            const struct entry *entry = &section->entries[j];
-            if (entry->line == 0 && strcmp(section->name, "sweep") != 0 &&
-                !has_key(base, section->name, entry->key))
-                return config_error(whole, section, entry->key, error,
-                                    "nothing reads it but other combinations of [sweep]");
-        }
-    }
-    return COLONNADE_OK;
-}
-
 enum colonnade_status sweep_reduce_to_base(struct config *config, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     struct sweep_grid grid = {0};
-    struct config *whole = NULL;
     if (!config_section(config, "sweep"))
         return COLONNADE_OK;
     TRY(sweep_grid_read(&grid, config, error));
     TRY(sweep_check_keys(config, &grid, error));
-    TRY(config_copy(&whole, config, error));
+    if (grid.drops_nodes)
+        TRY(graph_check_keys(config, true, error));
     config_remove_section(config, "sweep");
-    TRY(drop_unread(config, &grid, error));
-    TRY(check_sets(whole, config, error));
 out:
-    config_destroy(whole);
     sweep_grid_finish(&grid);
     return status;
 }

@@ -41,18 +41,11 @@ const char *sweep_value(const struct sweep_grid *grid, size_t combination, size_
 /* Equal for combinations that differ in no key of [data]. */
 size_t sweep_data_index(const struct sweep_grid *grid, size_t combination);
 
-/* The config of one run: the combination's values in place, [sweep] gone, with all that only other
- * combinations read. The caller destroys it. */
+/* The config of one run: the combination's values in place, [sweep] gone. The caller destroys it.
+ */
 enum colonnade_status sweep_config(struct config **made, const struct config *config,
                                    const struct sweep_grid *grid, size_t combination, size_t seed,
                                    struct colonnade_error *error);
-
-/* Raises where `one`, the config of a combination's run, leaves swept keys out, and these are not
- * all the first of their lists: of combinations that differ in such keys alone, and so are the same
- * training, one is to be trained. */
-enum colonnade_status sweep_check_read(const struct config *one, const struct config *config,
-                                       const struct sweep_grid *grid, size_t combination,
-                                       struct colonnade_error *error);
 
 /* Raises where a key or a value of any combination is none, at the line in [sweep] that has it.
  * Shapes are not looked at, nor is anything that [data] names. */
@@ -60,8 +53,7 @@ enum colonnade_status sweep_check_keys(const struct config *config, const struct
                                        struct colonnade_error *error);
 
 /* Makes of a config the one of a single run: a [sweep] that it may have is checked and taken away,
- * with the nodes and the keys of [train] that only other values of a swept `inputs`, optimizer or
- * schedule use. A --set of what is left out so is an error. */
+ * with the nodes that only other values of a swept `inputs` use. */
 enum colonnade_status sweep_reduce_to_base(struct config *config, struct colonnade_error *error);
 
 enum sweep_row_status { SWEEP_WAITING, SWEEP_COMPLETE, SWEEP_INVALID, SWEEP_FAILED };
@@ -115,9 +107,8 @@ void sweep_row_move(struct sweep_row *to, struct sweep_row *from);
 /* What a row comes to; a reason too long for it is cut. */
 void sweep_row_end(struct sweep_row *row, enum sweep_row_status status, const char *reason);
 
-/* Builds the graph of every combination: rows get their sizes, and those whose shapes cannot be,
- * or that sweep_check_read() refuses, become invalid, with the reason; without skip_invalid that is
- * an error. */
+/* Builds the graph of every combination: rows get their sizes, and those whose shapes cannot be
+ * become invalid, with the reason; without skip_invalid that is an error. */
 enum colonnade_status sweep_check_shapes(struct sweep *sweep, struct colonnade_error *error);
 
 /* The data of the row to come, kept for the next one where it can be. All zero to begin with. */

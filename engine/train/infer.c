@@ -3,6 +3,7 @@
 #include "engine/plan/plan.h"
 #include "engine/train/train.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -97,6 +98,14 @@ out:
     return status;
 }
 
+static bool all_finite(const float *values, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!isfinite(values[i]))
+            return false;
+    return true;
+}
+
 enum colonnade_status predict(const struct run *run, size_t n, const uint8_t *images, int threads,
                               float *probabilities, struct colonnade_error *error)
 {
@@ -122,6 +131,9 @@ enum colonnade_status predict(const struct run *run, size_t n, const uint8_t *im
         float *rows = probabilities + first * (size_t)row.c;
         infer_batch(&inference, &batch, rows);
         kernels_best()->softmax_forward(row, batch.n, rows, rows);
+        if (!all_finite(rows, (size_t)batch.n * (size_t)row.c))
+            RAISE(COLONNADE_FAILURE, "the network gives numbers that are not finite: its training "
+                                     "has diverged, or its weights are too large");
     }
 out:
     plan_destroy(inference.plan);

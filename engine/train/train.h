@@ -61,7 +61,8 @@ enum colonnade_status infer(const struct run *run, size_t n, const float *input,
 enum colonnade_status normalize(const struct data_facts *facts, size_t n, const uint8_t *images,
                                 float *values, struct colonnade_error *error);
 
-/* Probabilities [n, classes] for n images of bytes [n, h, w, c]. */
+/* Probabilities [n, classes] for n images of bytes [n, h, w, c]; COLONNADE_FAILURE where
+ * they are not finite. */
 enum colonnade_status predict(const struct run *run, size_t n, const uint8_t *images, int threads,
                               float *probabilities, struct colonnade_error *error);
 

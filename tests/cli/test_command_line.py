@@ -101,6 +101,14 @@ def test_overrides_reach_the_config_and_are_checked(program):
     assert "nowhere" in complaint(program, "summary", name, "--set", "nowhere.key=1")
 
 
+@pytest.mark.parametrize("name", ['"q".h5', " blank .h5", "a=b;c#d.h5"])
+def test_out_is_taken_as_it_is(program, name):
+    program.run("train", program.config(), "--quiet", "--out", name, "--set", "train.epochs=1")
+    assert (program.folder / name).is_file()
+    program.run("train", program.config(), "--quiet", "--out", name, "--set", "train.epochs=2",
+                "--resume")
+
+
 def test_a_missing_file_is_named(program):
     for verb in ["eval", "verify", "report"]:
         assert "missing.h5" in program.run(verb, "missing.h5", status=1).stderr

@@ -193,8 +193,8 @@ def test_keys_are_checked(program, pictures):
                        ("size", "0x4"), ("size", "4x40000"), ("memory", "-1")]:
         assert key in error(program, "summary", "small.ini", "--set", f"data.{key}={value}",
                             status=2)
-    assert "data] size is only for source = folder" in error(
-        program, "summary", "small.ini", "--set", "data.source=hdf5", status=2)
+    program.config("hdf5.ini", CONFIG.replace("folder", "hdf5"))
+    assert "data] size is only for source = folder" in error(program, "summary", "hdf5.ini", status=2)
 
 
 @pytest.mark.parametrize("size", ["12x16", "300x400"])
@@ -452,6 +452,20 @@ def test_packed_data_train_to_the_same_bits(program, pictures):
         "path = pictures\nsize = 12x16", "path = data/packed.h5"))
     program.run("train", "packed.ini", "--quiet", "--out", "hdf5.h5")
     assert_same(results(program.folder / "folder.h5"), results(program.folder / "hdf5.h5"))
+
+
+def test_a_source_that_is_set_takes_the_keys_of_the_files_away(program, pictures):
+    program.run("train", "small.ini", "--quiet", "--out", "folder.h5")
+    program.run("pack", "small.ini", "-o", "packed.h5")
+    packed = ["--set", "data.source=hdf5", "--set", "data.path=packed.h5"]
+    assert program.json("eval", "folder.h5", *packed) == program.json("eval", "folder.h5")
+    program.run("train", "small.ini", "--quiet", "--out", "hdf5.h5", *packed)
+    assert_same(results(program.folder / "folder.h5"), results(program.folder / "hdf5.h5"))
+    assert "size" not in program.run("summary", "hdf5.h5").stderr
+    for arguments in (["--set", "data.source=folder"], [*packed, "--set", "data.size=8x8"]):
+        message = program.run("eval", "hdf5.h5", *arguments, status=2).stderr
+        assert "size" in message
+    assert "--set data.size=8x8: [data] size is only for source = folder" in message
 
 
 def test_packing_from_files_gives_the_same_file(program, large):

@@ -1,4 +1,6 @@
 """`predict` on image files: what it computes, in which order, and what it does with bad ones."""
+import os
+
 import numpy as np
 import pytest
 
@@ -123,6 +125,21 @@ def test_folders_are_read_by_name_through_all_levels(run):
     assert [result["image"] for result in results] == [
         "lone.pgm", "set/a/10.pnm", "set/a/2.PGM", "set/b.ppm", "set/c.pgm", "set/a/10.pnm",
         "set/a/2.PGM"]
+
+
+def test_names_that_are_no_utf8_still_give_json(run):
+    write_image(run.folder / os.fsdecode(b"odd\xff.pgm"), run.images[0])
+    [result] = run.json("predict", "small.h5", os.fsdecode(b"odd\xff.pgm"))
+    assert result["image"] == "odd\ufffd.pgm"
+
+
+def test_outputs_that_are_not_finite_are_an_error(run):
+    # One step so long that it ends near the largest float; then inputs of up to 1,000 are too much.
+    run.run("train", "small.ini", "--quiet", "--set", "train.lr=1e34", "--set", "train.batch=70",
+            "--set", "data.mean=0", "--set", "data.std=0.001", "--out", "far.h5", status=1)
+    write_image(run.folder / "a.pgm", run.images[0])
+    result = run.run("predict", "far.h5", "a.pgm", status=1)
+    assert "not finite" in result.stderr and result.stdout == ""
 
 
 def test_a_bad_image_is_named_and_the_others_are_classified(run):

@@ -42,6 +42,26 @@ def test_eval_refuses_data_of_another_shape(trained):
     assert "1x10x10" in message and "1x12x12" in message
 
 
+def test_eval_scales_many_channels_as_training_did(program):
+    """Other training images, which the scale of pixels does not come from then."""
+    h5py = pytest.importorskip("h5py")
+    numpy = pytest.importorskip("numpy")
+    random = numpy.random.default_rng(1)
+    test = random.integers(0, 256, (40, 6, 6, 5), dtype=numpy.uint8)
+    for name, most in (("a.h5", 256), ("b.h5", 60)):
+        with h5py.File(program.folder / name, "w") as file:
+            file["train/images"] = random.integers(0, most, (64, 6, 6, 5), dtype=numpy.uint8)
+            file["test/images"] = test
+            for split, count in (("train", 64), ("test", 40)):
+                file[f"{split}/labels"] = numpy.arange(count) % 4
+    text = CONFIG.replace("source = synthetic\nshape = 1x12x12\nclasses = 4\ncount = 256",
+                          "source = hdf5\npath = a.h5")
+    assert text != CONFIG
+    program.run("train", program.config(text=text), "--quiet")
+    assert (program.json("eval", "small.h5", "--set", "data.path=b.h5")
+            == program.json("eval", "small.h5"))
+
+
 def test_summary_has_the_keys_of_the_contract(program):
     [result] = program.json("summary", program.config())
     nodes = {node["name"]: node for node in result["nodes"]}

@@ -1,5 +1,5 @@
 /* Texts of users, in whatever bytes they came, as UTF-8. */
-#include "engine/export/text.h"
+#include "engine/base/utf8.h"
 
 #include "engine/base/memory.h"
 

@@ -1,6 +1,6 @@
-/* UTF-8, for formats that insist on it. */
-#ifndef ENGINE_EXPORT_TEXT_H
-#define ENGINE_EXPORT_TEXT_H
+/* UTF-8, for formats that insist on it: file and class names come in whatever bytes. */
+#ifndef ENGINE_BASE_UTF8_H
+#define ENGINE_BASE_UTF8_H
 
 #include "engine/base/error.h"
 
