@@ -17,6 +17,7 @@ import pathlib
 import re
 import statistics
 import subprocess
+import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -112,11 +113,13 @@ def main():
             parser.error(f"{options.folder} has fewer than {options.images} training images")
         options.classes = sum(entry.is_dir() for entry in (options.folder / "train").iterdir())
         results = {name: [] for name in configs(options)}
-        for _ in range(options.rounds):
+        for turn in range(options.rounds):
             for name, text in configs(options).items():
                 path = pathlib.Path(scratch) / f"{name}.ini"
                 path.write_text(text)
                 results[name].append(train(options, path))
+            rates = ", ".join(f"{name} {rounds[-1][0]:.1f}" for name, rounds in results.items())
+            print(f"round {turn + 1}: {rates} images/s", file=sys.stderr)
     for name, rounds in results.items():
         ratios = [mine[0] / synthetic[0] for mine, synthetic in zip(rounds, results["synthetic"])]
         print(f"{name:9} {statistics.median(rate for rate, _ in rounds):7.1f} images/s, "
