@@ -5,6 +5,7 @@
 #include "engine/data/headers.h"
 #include "engine/data/libvips.h"
 #include "engine/data/netpbm.h"
+#include "engine/data/resample.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -124,8 +125,8 @@ static const struct format *find_format(const struct file *file)
 
 /* --- decoding --- */
 
-/* One image on its way. What needs its pixels waits until they are written at the end: libvips
- * then runs all steps in one pass over the file. */
+/* One image on its way. No pixel is made before it is asked for at the end, a few rows at a time:
+ * libvips then runs all steps in one pass over the file. */
 struct decoding {
     const struct libvips *lib;
     const struct file *file;
@@ -136,8 +137,7 @@ struct decoding {
     uint16_t *samples; /* what the image is made of, where it is not libvips that reads it */
     int white;         /* the largest value of a sample */
     int orientation;   /* EXIF's, 1 to 8 */
-    uint8_t *decoded;  /* libvips's: what of the image counts, no larger than it is stored */
-    uint8_t *pixels;   /* [h, w, bands] as stored, not yet turned */
+    uint8_t *pixels;   /* [h, w, bands] of its final size, as stored, not yet turned */
     int h, w, bands;   /* bands: 1 or 3 */
 };
 
@@ -333,7 +333,15 @@ out:
     return status;
 }
 
-/* --- scale --- */
+/* --- how it comes to the target --- */
+
+/* Where of a stored pixel goes, as EXIF numbers it: what is flipped of the stored axes. */
+static const struct {
+    bool x, y;
+} flips[9] = {
+    [2] = {true, false}, [3] = {true, true}, [4] = {false, true},
+    [6] = {false, true}, [7] = {true, true}, [8] = {true, false},
+};
 
 /* Of the stored image's two axes, by which an image that is turned is fitted, too. */
 struct scale {
@@ -367,97 +375,6 @@ static enum colonnade_status shrink_on_load(struct decoding *decoding,
     if (decoding->format->id != JPEG || shrink == 1)
         return COLONNADE_OK;
     return open_image(decoding, shrink, error);
-}
-
-/* How many of a side's `size` pixels, from its middle, can be seen in `target` of them once they
- * are scaled: all, but for very long images, which would become huge before they are cropped. */
-static int visible_pixels(int size, double scale, int target)
-{
-    const double reach = 3 * fmax(1, 1 / scale) + 2; /* of the filter */
-    const double wanted = ceil(target / scale + 2 * reach);
-    return wanted >= size ? size : (int)wanted + (size - (int)wanted) % 2;
-}
-
-static int scaled_pixels(int size, double scale)
-{
-    return (int)fmax(1, rint(size * scale));
-}
-
-/* To its final size where that is smaller. libvips's enlarging is off by parts of a pixel. */
-static enum colonnade_status reduce(struct decoding *decoding, struct colonnade_error *error)
-{
-    enum colonnade_status status = COLONNADE_OK;
-    const struct libvips *lib = decoding->lib;
-    const struct scale scale = find_scale(decoding);
-    const int width = decoding->image->Xsize, height = decoding->image->Ysize;
-    const int seen_w = visible_pixels(width, scale.x, scale.w);
-    const int seen_h = visible_pixels(height, scale.y, scale.h);
-    VipsImage *next = NULL;
-    int failed;
-    decoding->w = scaled_pixels(seen_w, scale.x);
-    decoding->h = scaled_pixels(seen_h, scale.y);
-    if (seen_w < width || seen_h < height) {
-        failed = lib->vips_crop(decoding->image, &next, (width - seen_w) / 2, (height - seen_h) / 2,
-                                seen_w, seen_h, NULL);
-        TRY(take(decoding, failed, next, error));
-    }
-    failed = lib->vips_resize(decoding->image, &next, fmin(1, (double)decoding->w / seen_w),
-                              "vscale", fmin(1, (double)decoding->h / seen_h), NULL);
-    TRY(take(decoding, failed, next, error));
-out:
-    return status;
-}
-
-/* Keys's cubic with a = -1/2 for a point `t` (0 to 1) after the second of four samples. */
-static void cubic_weights(double t, float weights[4])
-{
-    weights[0] = (float)(((-0.5 * t + 1) * t - 0.5) * t);
-    weights[1] = (float)((1.5 * t - 2.5) * t * t + 1);
-    weights[2] = (float)(((-1.5 * t + 2) * t + 0.5) * t);
-    weights[3] = (float)((0.5 * t - 0.5) * t * t);
-}
-
-/* [outer, from, inner] to [outer, to, inner]; beyond the ends their samples go on. */
-static void enlarge_axis(const uint8_t *in, uint8_t *out, size_t outer, int from, int to,
-                         size_t inner)
-{
-    if (from == to)
-        memcpy(out, in, outer * (size_t)from * inner);
-    for (int i = 0; i < to && from != to; i++) {
-        const double centre = (i + 0.5) * from / to - 0.5, below = floor(centre);
-        const uint8_t *samples[4];
-        float weights[4];
-        cubic_weights(centre - below, weights);
-        for (int k = 0; k < 4; k++) {
-            const int at = (int)fmin(fmax(below - 1 + k, 0), from - 1);
-            samples[k] = in + (size_t)at * inner;
-        }
-        for (size_t o = 0; o < outer; o++)
-            for (size_t j = 0; j < inner; j++) {
-                const size_t at = o * (size_t)from * inner + j;
-                float sum = 0.5f;
-                for (int k = 0; k < 4; k++)
-                    sum += weights[k] * (float)samples[k][at];
-                out[(o * (size_t)to + (size_t)i) * inner + j] = (uint8_t)fminf(fmaxf(sum, 0), 255);
-            }
-    }
-}
-
-/* What was decoded to its final size. */
-static enum colonnade_status enlarge(struct decoding *decoding, struct colonnade_error *error)
-{
-    enum colonnade_status status = COLONNADE_OK;
-    const int have_w = decoding->image->Xsize, have_h = decoding->image->Ysize;
-    const size_t bands = (size_t)decoding->bands, w = (size_t)decoding->w;
-    uint8_t *wide = NULL;
-    TRY(memory_allocate(&wide, (size_t)have_h * w, bands, decoding->file->path, error));
-    TRY(memory_allocate(&decoding->pixels, (size_t)decoding->h * w, bands, decoding->file->path,
-                        error));
-    enlarge_axis(decoding->decoded, wide, (size_t)have_h, have_w, decoding->w, bands);
-    enlarge_axis(wide, decoding->pixels, 1, have_h, decoding->h, w * bands);
-out:
-    free(wide);
-    return status;
 }
 
 /* --- colour --- */
@@ -511,21 +428,79 @@ out:
     return status;
 }
 
+/* --- pixels --- */
+
+/* An axis scaled, what stands over the target left out. Where that is an odd number of pixels, the
+ * one more goes from the turned image's start, which is the stored one's end if it is `flipped`. */
+static struct resample_axis scaled_axis(int size, double scale, int target, bool flipped)
+{
+    const int scaled = (int)fmax(1, rint(size * scale));
+    const int over = scaled > target ? scaled - target : 0;
+    return (struct resample_axis){.from = size,
+                                  .scaled = scaled,
+                                  .offset = flipped ? over / 2 : over - over / 2,
+                                  .to = scaled - over};
+}
+
+/* Takes the image as it comes, some rows at a time and all of them: damage may be in the last. */
+static enum colonnade_status resample_image(struct decoding *decoding, struct resample *resample,
+                                            struct colonnade_error *error)
+{
+    enum { ROWS = 16 };
+    enum colonnade_status status = COLONNADE_OK;
+    const struct libvips *lib = decoding->lib;
+    const int width = decoding->image->Xsize, height = decoding->image->Ysize;
+    VipsRegion *region = lib->vips_region_new(decoding->image);
+    if (!region)
+        TRY(decode_error(decoding, error));
+    for (int top = 0; top < height; top += ROWS) {
+        const int rows = height - top < ROWS ? height - top : ROWS;
+        const VipsRect strip = {.left = 0, .top = top, .width = width, .height = rows};
+        if (lib->vips_region_prepare(region, &strip))
+            TRY(decode_error(decoding, error));
+        for (int i = 0; i < rows; i++)
+            resample_row(resample, region->data + (top + i - region->valid.top) * region->bpl,
+                         decoding->pixels);
+    }
+out:
+    if (region)
+        lib->g_object_unref(region);
+    return status;
+}
+
+static enum colonnade_status scale_image(struct decoding *decoding, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const struct scale scale = find_scale(decoding);
+    const char *path = decoding->file->path;
+    const struct resample_axis x =
+        scaled_axis(decoding->image->Xsize, scale.x, scale.w, flips[decoding->orientation].x);
+    const struct resample_axis y =
+        scaled_axis(decoding->image->Ysize, scale.y, scale.h, flips[decoding->orientation].y);
+    struct resample *resample = NULL;
+    decoding->w = x.to;
+    decoding->h = y.to;
+    decoding->bands = decoding->image->Bands;
+    free(decoding->pixels);
+    TRY(memory_allocate(&decoding->pixels, (size_t)x.to * (size_t)y.to, (size_t)decoding->bands,
+                        path, error));
+    TRY(resample_new(&resample, x, y, decoding->bands, path, error));
+    TRY(resample_image(decoding, resample, error));
+out:
+    resample_free(resample);
+    return status;
+}
+
 static enum colonnade_status decode(struct decoding *decoding, struct image_facts *facts,
                                     struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
-    size_t bytes;
     TRY(open_image(decoding, 1, error));
     TRY(settle(decoding, error));
     TRY(check_header(decoding, facts, error));
     TRY(shrink_on_load(decoding, error));
     TRY(convert_colours(decoding, error));
-    TRY(reduce(decoding, error));
-    decoding->bands = decoding->image->Bands;
-    decoding->decoded = decoding->lib->vips_image_write_to_memory(decoding->image, &bytes);
-    if (!decoding->decoded)
-        TRY(decode_error(decoding, error));
+    TRY(scale_image(decoding, error));
 out:
     return status;
 }
@@ -551,14 +526,6 @@ static enum colonnade_status decode_beside_others(struct decoding *decoding,
 
 /* --- the result --- */
 
-/* Where of a stored pixel goes, as EXIF numbers it: what is flipped of the stored axes. */
-static const struct {
-    bool x, y;
-} flips[9] = {
-    [2] = {true, false}, [3] = {true, true}, [4] = {false, true},
-    [6] = {false, true}, [7] = {true, true}, [8] = {true, false},
-};
-
 static uint8_t luma(const uint8_t *rgb)
 {
     return (uint8_t)((299 * rgb[0] + 587 * rgb[1] + 114 * rgb[2] + 500) / 1000);
@@ -574,15 +541,14 @@ static void put_pixel(uint8_t *pixel, int c, const uint8_t *stored, int bands)
             pixel[i] = stored[bands == 1 ? 0 : i];
 }
 
-/* Turns the image, puts its middle on the target's, and leaves black what it does not cover. */
+/* Turns the image, puts it into the target's middle, and leaves black what it does not cover. */
 static void lay_out(const struct decoding *decoding, uint8_t *pixels)
 {
     const struct image_target *target = decoding->target;
     const int bands = decoding->bands;
     const bool turned = is_turned(decoding);
     const int w = turned ? decoding->h : decoding->w, h = turned ? decoding->w : decoding->h;
-    /* Below 0: cut off. Halves go down either way. */
-    const int left = (target->w - w) >> 1, top = (target->h - h) >> 1;
+    const int left = (target->w - w) / 2, top = (target->h - h) / 2;
     memset(pixels, 0, (size_t)target->h * (size_t)target->w * (size_t)target->c);
     for (int y = 0; y < target->h; y++)
         for (int x = 0; x < target->w; x++, pixels += target->c) {
@@ -616,13 +582,10 @@ enum colonnade_status image_read(const char *path, const struct image_target *ta
         RAISE(COLONNADE_FAILURE, "%s: libvips, which reads images, does not load: %s", path,
               reason);
     TRY(decode_beside_others(&decoding, facts, error));
-    TRY(enlarge(&decoding, error));
     lay_out(&decoding, pixels);
 out:
-    if (decoding.lib) {
+    if (decoding.lib)
         close_image(&decoding);
-        decoding.lib->g_free(decoding.decoded);
-    }
     free(decoding.pixels);
     free(decoding.samples);
     free(file.bytes);

@@ -44,8 +44,6 @@ static void open_library(void)
     }
     functions.vips_concurrency_set(1);
     functions.vips_cache_set_max(0);
-    /* Its code for vectors is made anew for each image, and rounds by the processor. */
-    functions.vips_vector_set_enabled(FALSE);
 }
 
 const struct libvips *libvips_open(const char **reason)

@@ -8,10 +8,7 @@
 
 #include <vips/vips.h>
 
-#include <vips/vector.h> /* needs the one above */
-
 #define LIBVIPS_FUNCTIONS(X)                                                                       \
-    X(g_free)                                                                                      \
     X(g_log_set_handler)                                                                           \
     X(g_object_unref)                                                                              \
     X(vips_area_unref)                                                                             \
@@ -29,16 +26,15 @@
     X(vips_image_get_orientation)                                                                  \
     X(vips_image_hasalpha)                                                                         \
     X(vips_image_new_from_memory)                                                                  \
-    X(vips_image_write_to_memory)                                                                  \
     X(vips_init)                                                                                   \
     X(vips_jpegload_source)                                                                        \
     X(vips_linear1)                                                                                \
     X(vips_magickload_buffer)                                                                      \
     X(vips_pngload_source)                                                                         \
-    X(vips_resize)                                                                                 \
+    X(vips_region_new)                                                                             \
+    X(vips_region_prepare)                                                                         \
     X(vips_source_new_from_memory)                                                                 \
     X(vips_tiffload_source)                                                                        \
-    X(vips_vector_set_enabled)                                                                     \
     X(vips_webpload_source)
 
 #define LIBVIPS_FIELD(name) __typeof__(&(name)) name;

@@ -11,14 +11,16 @@ import pytest
 from conftest import READ_IMAGE
 
 SMALL = (np.indices((9, 11)).sum(0) * 12).astype(np.uint8)
+TALL = (np.indices((40, 11)).sum(0) * 5).astype(np.uint8)
 
 
+@pytest.mark.parametrize("image", [SMALL, TALL], ids=["small", "tall"])
 @pytest.mark.parametrize("name,options", [
     ("cut.jpg", {}), ("progressive.jpg", {"progressive": True}), ("cut.png", {}), ("cut.gif", {}),
     ("cut.bmp", {}), ("cut.tiff", {}), ("lzw.tiff", {"compression": "tiff_lzw"}), ("cut.webp", {}),
     ("cut.pgm", {})])
-def test_a_file_cut_anywhere_is_an_error_or_lacks_nothing(reader, name, options):
-    reader.save(name, SMALL, **options)
+def test_a_file_cut_anywhere_is_an_error_or_lacks_nothing(reader, image, name, options):
+    reader.save(name, image, **options)
     done = subprocess.run([READ_IMAGE, "prefixes", reader.path(name)], capture_output=True,
                           timeout=300, check=True)
     assert done.stderr == b""
@@ -26,6 +28,17 @@ def test_a_file_cut_anywhere_is_an_error_or_lacks_nothing(reader, name, options)
     assert with_other_pixels == 0
     # After its last pixel PNG has a chunk of 12 bytes, GIF one byte, and TIFF's LZW an end mark.
     assert readable <= {"cut.png": 12, "cut.gif": 1, "lzw.tiff": 4}.get(name, 0)
+
+
+@pytest.mark.parametrize("suffix,left", [("png", 0.5), ("png", 0.9), ("jpg", 0.5), ("jpg", 0.9)])
+def test_a_file_cut_below_what_a_crop_shows_is_an_error(reader, suffix, left):
+    reader.save(f"whole.{suffix}", np.random.default_rng(1).integers(0, 256, (300, 40, 3), np.uint8))
+    with open(reader.path(f"whole.{suffix}"), "rb") as file:
+        content = file.read()
+    reader.write(f"cut.{suffix}", content[:int(left * len(content))])
+    for size in (40, 32):
+        pixels, message = reader.read(f"cut.{suffix}", 3, size, size, "crop")
+        assert pixels is None and f"cut.{suffix}" in message
 
 
 def png(w, h, depth=8, colour=2, interlaced=0, rows=b""):
