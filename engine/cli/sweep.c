@@ -93,6 +93,21 @@ out:
     return status;
 }
 
+/* Of a resumed sweep. */
+static void compare_threads(const struct sweep_board *board)
+{
+    const struct sweep_threads before = sweep_count_threads(board->sweep);
+    const uint64_t now = (uint64_t)board->sweep->threads;
+    if (before.most == 0 || (before.least == now && before.most == now) ||
+        board_count(board).rows[SWEEP_WAITING] == 0)
+        return;
+    fprintf(stderr,
+            "%s: the rows trained before took %s%s thread%s, those to come take %s: their "
+            "times are not comparable\n",
+            board->path, before.least < before.most ? "up to " : "", count_text(before.most),
+            plural(before.most), count_text(now));
+}
+
 static enum colonnade_status open_sweep(struct sweep_board *board, const struct options *options,
                                         struct colonnade_error *error)
 {
@@ -106,8 +121,10 @@ static enum colonnade_status open_sweep(struct sweep_board *board, const struct 
     TRY(jobs_divide(board->sweep, options->jobs ? options->jobs : 1, error));
     TRY(check_destination(board->path, options->resume, error));
     TRY(sweep_check_shapes(board->sweep, error));
-    if (options->resume && file_exists(board->path))
+    if (options->resume && file_exists(board->path)) {
         TRY(sweep_resume(board->sweep, board->path, error));
+        compare_threads(board);
+    }
 out:
     return status;
 }

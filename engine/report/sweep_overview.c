@@ -122,6 +122,12 @@ enum colonnade_status sweep_section_headline(FILE *page, const struct sweep_subj
                 "<p class=\"note\">%d rows were trained at a time: times do not compare with those "
                 "of other sweeps, and among each other roughly.</p>\n",
                 sweep->jobs);
+    const struct sweep_threads threads = sweep_count_threads(sweep);
+    if (threads.least < threads.most)
+        fprintf(page,
+                "<p class=\"note\">Rows were trained on %d to %d threads: their times do not "
+                "compare.</p>\n",
+                (int)threads.least, (int)threads.most);
     return COLONNADE_OK;
 }
 
@@ -194,6 +200,15 @@ enum colonnade_status sweep_section_data(FILE *page, const struct sweep_subject 
     return COLONNADE_OK;
 }
 
+static void write_threads(FILE *page, const struct sweep *sweep)
+{
+    const struct sweep_threads threads = sweep_count_threads(sweep);
+    html_fact_begin(page, "Threads of a row");
+    if (threads.least < threads.most)
+        fprintf(page, "%d to ", (int)threads.least);
+    fprintf(page, "%d</dd></div>\n", threads.most ? (int)threads.most : sweep->threads);
+}
+
 enum colonnade_status sweep_section_facts(FILE *page, const struct sweep_subject *subject,
                                           struct colonnade_error *error)
 {
@@ -210,7 +225,7 @@ enum colonnade_status sweep_section_facts(FILE *page, const struct sweep_subject
     html_fact_count(page, "Epochs", (uint64_t)sweep->settings.epochs);
     html_fact_count(page, "Batch", (uint64_t)sweep->settings.batch);
     html_fact_count(page, "Rows at a time", (uint64_t)sweep->jobs);
-    html_fact_count(page, "Threads of a row", (uint64_t)sweep->threads);
+    write_threads(page, sweep);
     html_fact_begin(page, "Time of all rows");
     html_duration(page, seconds);
     fputs("</dd></div>\n", page);

@@ -33,6 +33,9 @@ static const struct column {
     {"activation_bytes", "B", VALUE_UINT64, offsetof(struct sweep_row, activation_bytes)},
 };
 
+static const struct column threads_column = {"threads", "1", VALUE_UINT64,
+                                             offsetof(struct sweep_row, threads)};
+
 static const struct column curves[] = {
     {"train_loss", "nats", VALUE_DOUBLE, offsetof(struct sweep_epoch, train_loss)},
     {"train_accuracy", "fraction", VALUE_DOUBLE, offsetof(struct sweep_epoch, train_accuracy)},
@@ -173,6 +176,7 @@ static enum colonnade_status write_rows(struct place group, const struct sweep *
         TRY(write_text_column(group, sweep, &texts[i], error));
     for (size_t i = 0; i < COUNT_OF(columns); i++)
         TRY(write_column(group, sweep, &columns[i], error));
+    TRY(write_column(group, sweep, &threads_column, error));
 out:
     return status;
 }
@@ -218,16 +222,26 @@ out:
     return status;
 }
 
+/* What the attribute says: 0 where rows differ. */
+static int common_threads(const struct sweep *sweep)
+{
+    const struct sweep_threads threads = sweep_count_threads(sweep);
+    if (threads.most == 0)
+        return sweep->threads;
+    return threads.least == threads.most ? (int)threads.most : 0;
+}
+
 static enum colonnade_status write_sweep(struct place file, const void *content,
                                          struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     const struct sweep *sweep = content;
     struct place group = {.id = H5I_INVALID_HID};
+    const int threads = common_threads(sweep);
     TRY(store_write_root(file, SWEEP_FORMAT, sweep->config, sweep->settings.seed, sweep->status,
                          error));
     TRY(place_write_attribute(file, "jobs", VALUE_INT, 0, &sweep->jobs, error));
-    TRY(place_write_attribute(file, "threads", VALUE_INT, 0, &sweep->threads, error));
+    TRY(place_write_attribute(file, "threads", VALUE_INT, 0, &threads, error));
     TRY(place_create_group(file, "combinations", &group, error));
     TRY(write_rows(group, sweep, error));
     TRY(write_curves(file, sweep, error));
@@ -332,6 +346,18 @@ out:
     return status;
 }
 
+/* Files of older programs have the attribute alone. */
+static enum colonnade_status read_threads(struct place group, struct sweep *sweep,
+                                          struct colonnade_error *error)
+{
+    if (place_has(group, threads_column.name))
+        return read_column(group, sweep, &threads_column, error);
+    for (size_t i = 0; i < count_rows(sweep); i++)
+        if (sweep->rows[i].status == SWEEP_COMPLETE)
+            sweep->rows[i].threads = (uint64_t)sweep->threads;
+    return COLONNADE_OK;
+}
+
 static enum colonnade_status read_rows(struct place file, struct sweep *sweep,
                                        struct colonnade_error *error)
 {
@@ -345,6 +371,7 @@ static enum colonnade_status read_rows(struct place file, struct sweep *sweep,
     TRY(read_texts(group, sweep, "output_shape", take_shape, 0, error));
     for (size_t i = 0; i < COUNT_OF(columns); i++)
         TRY(read_column(group, sweep, &columns[i], error));
+    TRY(read_threads(group, sweep, error));
 out:
     place_close(group.id);
     return status;

@@ -361,6 +361,7 @@ enum colonnade_status sweep_train(const struct sweep *sweep, size_t combination,
     if (status != COLONNADE_OK)
         sweep_row_end(row, SWEEP_FAILED, reason.message);
     row->seconds = seconds_now() - start;
+    row->threads = (uint64_t)sweep->threads;
     status = COLONNADE_OK;
 out:
     return status;

@@ -74,6 +74,19 @@ struct sweep_summary sweep_summarize(const struct sweep *sweep, size_t combinati
     return summary;
 }
 
+struct sweep_threads sweep_count_threads(const struct sweep *sweep)
+{
+    struct sweep_threads threads = {0, 0};
+    for (size_t i = 0; i < sweep->grid.combinations * sweep->grid.seed_count; i++) {
+        const uint64_t count = sweep->rows[i].threads;
+        if (count && (threads.least == 0 || count < threads.least))
+            threads.least = count;
+        if (count > threads.most)
+            threads.most = count;
+    }
+    return threads;
+}
+
 bool sweep_is_efficient(const struct sweep_summary *summaries, size_t count, size_t combination)
 {
     const double accuracy = summaries[combination].test_accuracy.mean;

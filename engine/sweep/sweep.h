@@ -76,6 +76,7 @@ struct sweep_row {
     double images_per_second;        /* median over the epochs */
     double step_ms;                  /* median over all steps */
     double seconds;                  /* of the row, tests included */
+    uint64_t threads;                /* that it was trained on; 0: it was not */
     uint64_t parameters, macs;       /* multiply-adds of an image */
     uint64_t activation_bytes;       /* of an image: the outputs of all nodes as written */
     struct shape output_shape; /* the last feature map: of the last conv or pooling, else the data's
@@ -88,7 +89,7 @@ struct sweep {
     struct config *config; /* overrides applied */
     struct settings settings;
     struct sweep_grid grid;
-    int jobs, threads; /* rows trained at a time, and the threads of each */
+    int jobs, threads; /* rows trained at a time, and the threads of each row to come */
     enum run_status status;
     struct origin origin;   /* of the file that it was loaded from */
     struct sweep_row *rows; /* [combinations, seeds] */
@@ -151,6 +152,12 @@ struct sweep_summary {
     struct sweep_figure test_accuracy, test_loss, train_loss, images_per_second, step_ms;
 };
 struct sweep_summary sweep_summarize(const struct sweep *sweep, size_t combination);
+
+/* Of the rows that were trained: the least and the most threads of one. 0 where none was. */
+struct sweep_threads {
+    uint64_t least, most;
+};
+struct sweep_threads sweep_count_threads(const struct sweep *sweep);
 
 /* The 97.5 % quantile of Student's t. */
 double student_t(size_t degrees);

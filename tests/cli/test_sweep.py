@@ -24,7 +24,7 @@ seeds = 5, 6
 """
 COLUMNS = ["seed", "status", "reason", "test_accuracy", "test_loss", "train_loss",
            "images_per_second", "step_ms", "parameters", "macs", "activation_bytes", "output_shape"]
-TIMES = ["images_per_second", "step_ms", "seconds"]
+TIMES = ["images_per_second", "step_ms", "seconds", "threads"]
 
 
 @pytest.fixture
@@ -485,6 +485,44 @@ def test_resume_does_not_mix_times(program, grid):
     program.run("sweep", name, "--quiet")
     assert "--jobs was 1, is 2" in program.run("sweep", name, "--resume", "--jobs", 2,
                                                status=2).stderr
+
+
+def threads_of(path):
+    with h5py.File(path) as file:
+        return file.attrs["threads"], file["combinations/threads"][()].tolist()
+
+
+def test_resume_says_so_where_rows_get_another_number_of_threads(program, grid):
+    """As where the program may use other cores than before."""
+    name = grid("[sweep]\nconv1.stride = 1, 2\nconv1.kernel = 3, 30\nconv1.padding = valid\n")
+    path = program.folder / "grid.h5"
+
+    def sweep(threads, *more):
+        return program.run("sweep", name, "--quiet", *more, env={
+            **program.environment, "OMP_NUM_THREADS": str(threads)}).stderr
+
+    def forget(row, older=False):
+        with h5py.File(path, "r+") as file:
+            status = file["combinations/status"][()]
+            status[row] = "waiting"
+            file["combinations/status"][...] = status
+            if older:
+                del file["combinations/threads"]
+    for older in [False, True]:
+        assert sweep(2) == ""
+        assert threads_of(path) == (2, [2, 0, 2, 0])
+        assert sweep(1, "--resume") == ""  # there is nothing to train
+        assert threads_of(path) == (2, [2, 0, 2, 0])
+        forget(2, older)
+        assert sweep(1, "--resume") == (
+            "grid.h5: the rows trained before took 2 threads, those to come take 1: their times "
+            "are not comparable\n")
+        assert threads_of(path) == (0, [2, 0, 1, 0])
+        program.run("report", "grid.h5", "-o", "grid.html")
+        assert "trained on 1 to 2 threads" in (program.folder / "grid.html").read_text()
+    forget(2)
+    assert sweep(2, "--resume") == ""
+    assert threads_of(path) == (2, [2, 0, 2, 0])
 
 
 def test_a_file_of_another_kind_is_not_replaced(program, grid):
