@@ -4,9 +4,11 @@
 #include "engine/base/memory.h"
 #include "engine/store/store.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { CONFUSION_MOST = 20 }; /* classes whose confusion matrix fits on a terminal */
 
@@ -45,6 +47,18 @@ static enum colonnade_status configure_data(struct run *run, const struct option
     }
 out:
     return status;
+}
+
+/* A run goes by the path that it was trained by, which need not be there any more. */
+static enum colonnade_status check_path(const struct run *run, const char *path,
+                                        struct colonnade_error *error)
+{
+    const struct entry *entry = config_entry(config_section(run->config, "data"), "path");
+    if (!entry || entry->line == 0 || access(entry->value, F_OK) == 0)
+        return COLONNADE_OK; /* of one that --set names the source tells */
+    return error_set(error, COLONNADE_FAILURE,
+                     "%s: the run's [data] path = %s: %s; --set data.path=PATH names another", path,
+                     entry->value, strerror(errno));
 }
 
 static int64_t class_count(const struct evaluation *evaluation, int class)
@@ -136,6 +150,7 @@ enum colonnade_status verb_eval(const struct options *options, struct colonnade_
     struct evaluation evaluation = {0};
     TRY(run_load(&run, options->operands[0], error));
     TRY(configure_data(run, options, error));
+    TRY(check_path(run, options->operands[0], error));
     const int threads = experiment_threads(options, &run->settings);
     const struct data_request request = {.seed = run->settings.seed,
                                          .threads = threads,

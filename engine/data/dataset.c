@@ -6,11 +6,13 @@
 #include "engine/base/memory.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static const char *const auto_word[] = {"auto", NULL};
 static const char *const channel_words[] = {"1", "3", NULL};
@@ -127,6 +129,8 @@ static enum colonnade_status read_settings(struct config *config, struct section
     *section = config_section(config, "data");
     TRY(config_read(config, *section, "data", data_keys, data_key_count, NULL, settings, error));
     TRY(check_keys(config, *section, source_types[settings->source], error));
+    settings->config = config;
+    settings->section = *section;
 out:
     return status;
 }
@@ -398,7 +402,10 @@ static enum colonnade_status open_source(struct dataset **data,
     enum colonnade_status status = COLONNADE_OK;
     const struct source_type *type = source_types[settings->source];
     const int sharers = request->sharers ? request->sharers : 1;
+    struct stat facts;
     assert(request->threads >= 1);
+    if (settings->path && stat(settings->path, &facts) != 0)
+        TRY(source_path_error(settings, error, "%s", strerror(errno)));
     TRY(memory_allocate(data, 1, sizeof **data, "a dataset", error));
     (*data)->source = type->name;
     (*data)->shuffle = settings->shuffle;

@@ -31,6 +31,8 @@ struct data_settings {
     struct triple shape;              /* synthetic */
     int classes;
     uint64_t count;
+    const struct config *config; /* where all this stands, for diagnostics */
+    const struct section *section;
 };
 
 enum bad_image { BAD_IMAGE_FAIL, BAD_IMAGE_SKIP };

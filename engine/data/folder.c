@@ -69,13 +69,18 @@ static enum colonnade_status join(char path[PATH_MAX], const char *folder, const
     return COLONNADE_OK;
 }
 
+static bool is_folder(const char *path)
+{
+    struct stat facts;
+    return stat(path, &facts) == 0 && S_ISDIR(facts.st_mode);
+}
+
 /* The paths of what is in a folder and not hidden, in order: folders and all else. */
 static enum colonnade_status read_folder(const char *path, struct list *folders, struct list *files,
                                          struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     char inner[PATH_MAX];
-    struct stat facts;
     const struct dirent *entry;
     DIR *folder = opendir(path);
     if (!folder)
@@ -84,8 +89,7 @@ static enum colonnade_status read_folder(const char *path, struct list *folders,
         if (entry->d_name[0] == '.')
             continue;
         TRY(join(inner, path, entry->d_name, error));
-        const bool is_folder = stat(inner, &facts) == 0 && S_ISDIR(facts.st_mode);
-        TRY(list_add(is_folder ? folders : files, inner, error));
+        TRY(list_add(is_folder(inner) ? folders : files, inner, error));
     }
     if (errno != 0)
         RAISE(COLONNADE_FAILURE, "%s: %s", path, strerror(errno));
@@ -131,6 +135,43 @@ static enum colonnade_status pass_over(struct dataset *data, const struct data_s
     data->skipped = skipped.items;
     data->skipped_count = skipped.count;
     data->skipped_capacity = skipped.capacity;
+    return status;
+}
+
+/* "train, val, and 3 more": the names of the folders, or of the files where there are none. */
+static void name_held(char *text, size_t size, const struct list *folders, const struct list *files)
+{
+    enum { NAMED = 6 };
+    const struct list *list = folders->count > 0 ? folders : files;
+    size_t used = (size_t)snprintf(text, size, "%s", list->count > 0 ? "" : "nothing");
+    for (size_t i = 0; i < list->count && i < NAMED && used < size; i++)
+        used += (size_t)snprintf(text + used, size - used, "%s%.64s", i ? ", " : "",
+                                 last_part(list->items[i]));
+    if (list->count > NAMED && used < size)
+        snprintf(text + used, size - used, ", and %zu more", list->count - NAMED);
+}
+
+/* What the folder holds instead of train/ or test/. */
+static enum colonnade_status wrong_layout(const struct data_settings *settings,
+                                          struct colonnade_error *error)
+{
+    static const char *const others[] = {"val", "valid", "validation"};
+    enum colonnade_status status = COLONNADE_OK;
+    struct list folders = {0}, files = {0};
+    char held[512], path[PATH_MAX], hint[64] = "";
+    TRY(read_folder(settings->path, &folders, &files, error));
+    name_held(held, sizeof held, &folders, &files);
+    for (size_t i = 0; i < COUNT_OF(others); i++) {
+        TRY(join(path, settings->path, others[i], error));
+        if (is_folder(path))
+            snprintf(hint, sizeof hint, "; what to score by is named test, not %s", others[i]);
+    }
+    status = source_path_error(settings, error,
+                               "a folder source has train/CLASS/* and test/CLASS/*; %s holds %s%s",
+                               settings->path, held, hint);
+out:
+    list_finish(&folders);
+    list_finish(&files);
     return status;
 }
 
@@ -419,6 +460,9 @@ static enum colonnade_status open_folder(struct dataset *data, const struct data
     data->fit = (enum image_fit)settings->fit;
     TRY(join(train, settings->path, "train", error));
     TRY(join(test, settings->path, "test", error));
+    const bool needs_train = !data->classes_given || wanted >= DATA_TRAIN;
+    if ((needs_train && !is_folder(train)) || (wanted >= DATA_TEST && !is_folder(test)))
+        TRY(wrong_layout(settings, error));
     if (!data->classes_given) {
         TRY(find_classes(train, &classes, &files, error));
         TRY(name_classes(data, &classes, error));

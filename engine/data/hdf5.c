@@ -6,12 +6,10 @@
 
 #include "engine/base/memory.h"
 
-#include <errno.h>
 #include <hdf5.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 enum { MAX_RANK = 4, NAME_BYTES = 1200 };
 
@@ -193,9 +191,6 @@ out:
 
 static enum colonnade_status open_file(hid_t *file, const char *path, struct colonnade_error *error)
 {
-    struct stat info;
-    if (stat(path, &info) != 0)
-        return error_set(error, COLONNADE_FAILURE, "%s: %s", path, strerror(errno));
     if (H5Fis_hdf5(path) <= 0)
         return error_set(error, COLONNADE_FAILURE, "%s: is not an HDF5 file", path);
     *file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);

@@ -35,9 +35,7 @@ static enum colonnade_status find_file(struct idx_file *file, const char *folder
                                        int rank, struct colonnade_error *error)
 {
     struct stat info;
-    if (stat(folder, &info) != 0)
-        return error_set(error, COLONNADE_FAILURE, "%s: %s", folder, strerror(errno));
-    if (!S_ISDIR(info.st_mode))
+    if (stat(folder, &info) != 0 || !S_ISDIR(info.st_mode))
         return error_set(error, COLONNADE_FAILURE, "%s: is not a folder", folder);
     for (int i = 0; i < 4; i++) {
         int length = snprintf(file->path, sizeof file->path, "%s/%s%cidx%d-ubyte%s", folder, name,

@@ -4,6 +4,8 @@
 #include "engine/base/memory.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <unistd.h>
 
 const struct source_type *const source_types[] = {
@@ -14,6 +16,21 @@ const struct source_type *const source_types[] = {
 const char *const source_names[] = {
     "idx", "cifar10", "cifar100", "folder", "hdf5", "synthetic", NULL,
 };
+
+enum colonnade_status source_path_error(const struct data_settings *settings,
+                                        struct colonnade_error *error, const char *format, ...)
+{
+    char rule[1024];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(rule, sizeof rule, format, arguments);
+    va_end(arguments);
+    config_error(settings->config, settings->section, "path", error, "[data] path = %s: %s",
+                 settings->path, rule);
+    if (error)
+        error->status = COLONNADE_FAILURE; /* the config may be right where the data are */
+    return COLONNADE_FAILURE;
+}
 
 static size_t machine_bytes(void)
 {

@@ -7,6 +7,11 @@
 extern const struct source_type idx_source, cifar10_source, cifar100_source, folder_source,
     hdf5_source, synthetic_source;
 
+/* A COLONNADE_FAILURE: "FILE:LINE: [data] path = PATH: " and what is wrong with it. */
+enum colonnade_status source_path_error(const struct data_settings *settings,
+                                        struct colonnade_error *error, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
 /* Sizes in these come from files and configs. `name` is the file, dataset or setting that an
  * error begins with. */
 

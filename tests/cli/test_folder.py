@@ -170,13 +170,47 @@ def test_errors_name_the_folder_or_the_file(program, pictures):
                   os.symlink("..", pictures / "test" / "ant" / "in" / "round")),
          "is more than 16 folders below its class"),
         (lambda: pictures.rename(program.folder / "moved"),
-         "pictures/train: No such file or directory"),
-        (lambda: (pictures / "train").mkdir(parents=True),
+         "small.ini:7: [data] path = pictures: No such file or directory"),
+        (lambda: ((pictures / "train").mkdir(parents=True), (pictures / "test").mkdir()),
          "pictures/train: holds no folders; each class has one"),
     ]
     for change, message in cases:
         change()
         assert message in error(program, "train", "small.ini", "--quiet")
+
+
+def test_a_folder_of_another_layout_is_told_what_is_wanted_and_what_it_holds(program):
+    layout = "small.ini:7: [data] path = flat: a folder source has train/CLASS/* and test/CLASS/*; "
+    cases = [
+        (["cats", "dogs"], "flat holds cats, dogs"),
+        (["train/a"], "flat holds train"),
+        (["train/a", "val/a"], "flat holds train, val; what to score by is named test, not val"),
+        (["train/a", "validation/a"], "; what to score by is named test, not validation"),
+        (["test/a"], "flat holds test"),
+        (list("abcdefgh"), "flat holds a, b, c, d, e, f, and 2 more"),
+        ([], "flat holds nothing"),
+    ]
+    program.config(text=CONFIG.replace("pictures", "flat"))
+    for folders, held in cases:
+        root = program.folder / "flat"
+        root.mkdir()
+        for i, folder in enumerate(folders):
+            save(root / folder / "0.png", picture(i))
+        for verb in ("train", "check"):
+            message = error(program, verb, "small.ini")
+            assert message.startswith(layout) and message.endswith(held)
+        shutil.rmtree(root)
+
+
+def test_eval_says_how_to_name_data_that_have_moved(program, pictures):
+    program.run("train", "small.ini", "--quiet")
+    pictures.rename(program.folder / "moved")
+    assert error(program, "eval", "small.h5") == (
+        "small.h5: the run's [data] path = pictures: No such file or directory; "
+        "--set data.path=PATH names another")
+    assert error(program, "eval", "small.h5", "--set", "data.path=there") == (
+        "--set data.path=there: [data] path = there: No such file or directory")
+    program.run("eval", "small.h5", "--set", "data.path=moved")
 
 
 def test_the_first_bad_file_is_named_whichever_thread_meets_it(program, pictures):
