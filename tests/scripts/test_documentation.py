@@ -1,11 +1,17 @@
-"""docs/config.md knows every key, node type and choice of the sources, and no link is dead.
+"""docs/config.md knows every key, node type and choice of the sources, no link is dead, and what
+README.md and docs/run-file.md say in Python and in whole configs runs as it stands there.
 
 The key tables are read out of the C sources: a row is "NAME", KEY_KIND or .name = "NAME",
 .kind = KEY_KIND, or a macro that holds one.
 """
 
+import importlib.util
+import os
 import pathlib
 import re
+import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -123,3 +129,67 @@ def test_links_lead_to_files():
     dead = [f"{page.relative_to(ROOT)}: {target}" for page, target in relative_links()
             if not (page.parent / target).exists()]
     assert not dead
+
+
+def blocks(page, language):
+    """The code of each fenced block of a page, with its name PAGE:LINE."""
+    text = (ROOT / page).read_text()
+    for found in re.finditer(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        yield pytest.param(found[1], id=f"{page}:{text.count(chr(10), 0, found.start()) + 1}")
+
+
+# The images that stand in for any: small, and made by the program.
+DATA = ["--set", "data.source=synthetic", "--set", "data.shape=1x28x28", "--set", "data.count=256"]
+
+# After a block that plots: it has drawn a line through numbers.
+DRAWN = """
+import numpy
+assert any(numpy.isfinite(line.get_ydata()).any() for line in plt.gca().lines)
+"""
+
+
+def colonnade(folder, *arguments):
+    program = os.environ.get("COLONNADE")
+    if not program:
+        pytest.skip("COLONNADE names no program to test")
+    result = subprocess.run([pathlib.Path(program).resolve(), *arguments], cwd=folder, text=True,
+                            capture_output=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A folder with the files that the blocks of Python open."""
+    folder = tmp_path_factory.mktemp("files")
+    network = ROOT / "configs" / "fashion" / "lenet5.ini"
+    colonnade(folder, "train", network, *DATA, "--set", "train.epochs=2", "--profile", "--quiet")
+    colonnade(folder, "pack", network, *DATA, "-o", "data.h5")
+    colonnade(folder, "sweep", ROOT / "configs" / "studies" / "stride-padding.ini", *DATA, "--quiet",
+              "--set", "sweep.conv2.stride=1", "--set", "sweep.seeds=1, 2")
+    for name in "run.h5", "run.h5.live":
+        shutil.copy(folder / "runs" / "lenet5-fashion.h5", folder / name)
+    return folder
+
+
+@pytest.mark.parametrize("code", [*blocks("README.md", "python"),
+                                  *blocks("docs/run-file.md", "python")])
+def test_python_runs_as_it_stands(code, request):
+    for package in re.findall(r"^(?:import|from) (\w+)", code, re.MULTILINE):
+        if not importlib.util.find_spec(package):
+            pytest.skip(f"{package} is not installed")
+    plots = "plt.plot" in code
+    result = subprocess.run([sys.executable, "-c", code + DRAWN * plots], text=True,
+                            cwd=request.getfixturevalue("files"), capture_output=True, timeout=120,
+                            env={**os.environ, "MPLBACKEND": "Agg"})
+    assert result.returncode == 0, result.stderr
+
+
+def whole_configs():
+    for page in "README.md", "docs/config.md":
+        yield from (block for block in blocks(page, "ini") if "[data]" in block.values[0])
+
+
+@pytest.mark.parametrize("config", whole_configs())
+def test_whole_config_trains(config, tmp_path):
+    (tmp_path / "whole.ini").write_text(config)
+    colonnade(tmp_path, "train", "whole.ini", *DATA, "--set", "train.epochs=1", "--quiet")
