@@ -226,6 +226,18 @@ size_t sweep_data_index(const struct sweep_grid *grid, size_t combination)
     return index;
 }
 
+/* Takes out of a config, whose [sweep] is gone, what is for other combinations alone. */
+static enum colonnade_status drop_unread(struct config *config, const struct sweep_grid *grid,
+                                         struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    TRY(settings_choose(config, error));
+    if (grid->drops_nodes)
+        TRY(graph_check_keys(config, true, error));
+out:
+    return status;
+}
+
 enum colonnade_status sweep_config(struct config **made, const struct config *config,
                                    const struct sweep_grid *grid, size_t combination, size_t seed,
                                    struct colonnade_error *error)
@@ -239,8 +251,7 @@ enum colonnade_status sweep_config(struct config **made, const struct config *co
                        sweep_value(grid, combination, i), grid->axes[i].line, error));
     if (grid->seed_texts.count)
         TRY(config_set(one, "run", "seed", grid->seed_texts.items[seed], grid->seeds_line, error));
-    if (grid->drops_nodes)
-        TRY(graph_check_keys(one, true, error));
+    TRY(drop_unread(one, grid, error));
     *made = one;
     one = NULL;
 out:
@@ -275,18 +286,46 @@ out:
     return status;
 }
 
+static bool has_key(const struct config *config, const char *section, const char *key)
+{
+    for (size_t i = 0; i < config->count; i++)
+        if (strcmp(config->sections[i].name, section) == 0)
+            return config_entry(&config->sections[i], key) != NULL;
+    return false;
+}
+
+/* Raises where --set gave `whole` a key that the base does without. */
+static enum colonnade_status check_sets(const struct config *whole, const struct config *base,
+                                        struct colonnade_error *error)
+{
+    for (size_t i = 0; i < whole->count; i++) {
+        const struct section *section = &whole->sections[i];
+        for (size_t j = 0; j < section->count; j++) {
+            const struct entry *entry = &section->entries[j];
+            if (entry->line == 0 && strcmp(section->name, "sweep") != 0 &&
+                !has_key(base, section->name, entry->key))
+                return config_error(whole, section, entry->key, error,
+                                    "nothing reads it but other combinations of [sweep]");
+        }
+    }
+    return COLONNADE_OK;
+}
+
 enum colonnade_status sweep_reduce_to_base(struct config *config, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     struct sweep_grid grid = {0};
+    struct config *whole = NULL;
     if (!config_section(config, "sweep"))
         return COLONNADE_OK;
     TRY(sweep_grid_read(&grid, config, error));
     TRY(sweep_check_keys(config, &grid, error));
-    if (grid.drops_nodes)
-        TRY(graph_check_keys(config, true, error));
+    TRY(config_copy(&whole, config, error));
     config_remove_section(config, "sweep");
+    TRY(drop_unread(config, &grid, error));
+    TRY(check_sets(whole, config, error));
 out:
+    config_destroy(whole);
     sweep_grid_finish(&grid);
     return status;
 }

@@ -41,8 +41,8 @@ const char *sweep_value(const struct sweep_grid *grid, size_t combination, size_
 /* Equal for combinations that differ in no key of [data]. */
 size_t sweep_data_index(const struct sweep_grid *grid, size_t combination);
 
-/* The config of one run: the combination's values in place, [sweep] gone. The caller destroys it.
- */
+/* The config of one run: the combination's values in place, [sweep] gone, with all that only other
+ * combinations read. The caller destroys it. */
 enum colonnade_status sweep_config(struct config **made, const struct config *config,
                                    const struct sweep_grid *grid, size_t combination, size_t seed,
                                    struct colonnade_error *error);
@@ -53,7 +53,8 @@ enum colonnade_status sweep_check_keys(const struct config *config, const struct
                                        struct colonnade_error *error);
 
 /* Makes of a config the one of a single run: a [sweep] that it may have is checked and taken away,
- * with the nodes that only other values of a swept `inputs` use. */
+ * with the nodes and the keys of [train] that only other values of a swept `inputs`, optimizer or
+ * schedule use. A --set of what is left out so is an error. */
 enum colonnade_status sweep_reduce_to_base(struct config *config, struct colonnade_error *error);
 
 enum sweep_row_status { SWEEP_WAITING, SWEEP_COMPLETE, SWEEP_INVALID, SWEEP_FAILED };

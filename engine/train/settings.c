@@ -281,11 +281,14 @@ static const struct chooser choosers[] = {
     {"schedule", schedule_names, keys_of_schedule},
 };
 
+/* Which keys that a choice does not read are for another one that stood there, and go with it. */
+enum leftovers { LEFTOVERS_NONE, LEFTOVERS_OF_FILE, LEFTOVERS_ALL };
+
 /* What a config chooses: one, or in [sweep] several. */
 struct chosen {
     const char *text;         /* as written */
     const struct names *list; /* in [sweep]; NULL: text is the one */
-    bool replaced;            /* --set has put it in the place of the file's */
+    enum leftovers leftovers;
 };
 
 static bool choice_reads(const struct chooser *chooser, size_t choice, const char *key)
@@ -326,6 +329,12 @@ static void list_readers(const struct chooser *chooser, const char *key, char *l
                                      chooser->choices[i]);
 }
 
+static bool is_leftover(const struct chosen *chosen, const struct entry *entry)
+{
+    return chosen->leftovers == LEFTOVERS_ALL ||
+           (chosen->leftovers == LEFTOVERS_OF_FILE && entry->line > 0);
+}
+
 static enum colonnade_status check_key(struct config *config, const struct chooser *chooser,
                                        const struct chosen *chosen, const char *key,
                                        struct colonnade_error *error)
@@ -337,7 +346,7 @@ static enum colonnade_status check_key(struct config *config, const struct choos
     list_readers(chooser, key, readers, sizeof readers);
     if (!readers[0] || is_read(chooser, chosen, key))
         return COLONNADE_OK;
-    if (entry && chosen->replaced && entry->line > 0) {
+    if (entry && is_leftover(chosen, entry)) {
         config_remove_entry(train, key);
         entry = NULL;
     }
@@ -349,8 +358,9 @@ static enum colonnade_status check_key(struct config *config, const struct choos
     return COLONNADE_OK;
 }
 
+/* A choice of --set stands in the place of the file's: `leftovers` are the file's at least. */
 static enum colonnade_status check_choice(struct config *config, const struct chooser *chooser,
-                                          struct colonnade_error *error)
+                                          enum leftovers leftovers, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     const struct section *train = config_section(config, "train");
@@ -360,11 +370,12 @@ static enum colonnade_status check_choice(struct config *config, const struct ch
     snprintf(swept, sizeof swept, "train.%s", chooser->key);
     const struct entry *list = sweep ? config_entry(sweep, swept) : NULL;
     struct names names = {NULL, 0};
-    struct chosen chosen = {entry ? entry->value : chooser->choices[0], NULL,
-                            entry && entry->line == 0};
+    if (entry && entry->line == 0 && leftovers == LEFTOVERS_NONE)
+        leftovers = LEFTOVERS_OF_FILE;
+    struct chosen chosen = {entry ? entry->value : chooser->choices[0], NULL, leftovers};
     if (list) {
         TRY(config_items(config, sweep, list, &names, error));
-        chosen = (struct chosen){list->value, &names, false};
+        chosen = (struct chosen){list->value, &names, LEFTOVERS_NONE};
     }
     for (size_t i = 0; i < train_key_count; i++)
         TRY(check_key(config, chooser, &chosen, train_keys[i].name, error));
@@ -372,13 +383,24 @@ out:
     return status;
 }
 
-enum colonnade_status settings_check_choices(struct config *config, struct colonnade_error *error)
+static enum colonnade_status check_choices(struct config *config, enum leftovers leftovers,
+                                           struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     for (size_t i = 0; i < sizeof choosers / sizeof *choosers; i++)
-        TRY(check_choice(config, &choosers[i], error));
+        TRY(check_choice(config, &choosers[i], leftovers, error));
 out:
     return status;
+}
+
+enum colonnade_status settings_check_choices(struct config *config, struct colonnade_error *error)
+{
+    return check_choices(config, LEFTOVERS_NONE, error);
+}
+
+enum colonnade_status settings_choose(struct config *config, struct colonnade_error *error)
+{
+    return check_choices(config, LEFTOVERS_ALL, error);
 }
 
 int thread_count(int requested)

@@ -39,6 +39,10 @@ enum colonnade_status settings_read(struct settings *settings, struct config *co
  * of them. */
 enum colonnade_status settings_check_choices(struct config *config, struct colonnade_error *error);
 
+/* Of a config that was checked so and whose [sweep] is gone: takes the keys of [train] away that
+ * are for other values of a swept optimizer or schedule. */
+enum colonnade_status settings_choose(struct config *config, struct colonnade_error *error);
+
 extern const struct key run_keys[], train_keys[];
 extern const size_t run_key_count, train_key_count;
 

@@ -274,6 +274,41 @@ def test_a_swept_input_chooses_among_branches(program):
     assert [node["name"] for node in summary["nodes"]] == ["conv1", "max", "fc2"]
 
 
+OPTIMIZERS = "\n[sweep]\ntrain.optimizer = sgd, adam\ntrain.schedule = constant, step\n"
+
+
+def test_the_config_of_a_run_of_the_base_is_the_same_experiment(program, grid):
+    """Without the keys of the file that other rows alone read."""
+    base = CONFIG.replace("momentum = 0.9", "momentum = 0.9\nbeta1 = 0.5\ngamma = 0.5")
+    name = grid(OPTIMIZERS, base)
+    program.run("train", name, "--out", "base.h5", "--quiet")
+    with h5py.File(program.folder / "base.h5") as file:
+        text = file.attrs["config"]
+        weights = file["state_dict/fc1.weight"][()]
+    assert "momentum" in text and "beta1" not in text and "gamma" not in text
+    (program.folder / "base.ini").write_text(text)
+    program.run("train", "base.ini", "--out", "same.h5", "--quiet")
+    with h5py.File(program.folder / "same.h5") as file:
+        assert file.attrs["config"] == text.replace("base.h5", "same.h5")
+        assert numpy.array_equal(file["state_dict/fc1.weight"][()], weights)
+    for config in [name, "base.ini"]:
+        program.run("train", config, "--out", "base.h5", "--resume", "--quiet")
+
+
+def test_a_setting_that_the_base_does_not_read_is_refused(program, grid):
+    name = grid(OPTIMIZERS)
+    for setting in ["train.beta1=0.5", "train.gamma=0.5"]:
+        for verb in ["train", "summary"]:
+            message = program.run(verb, name, "--set", setting, status=2).stderr
+            assert f"--set {setting}: nothing reads it but other combinations" in message
+    program.run("summary", name, "--set", "train.beta1=0.5", "--set", "train.optimizer=adam")
+    events = program.json("sweep", name, "--set", "train.beta1=0.5", "--set", "train.gamma=0.5")
+    assert [event["status"] for event in events[:-1]] == ["complete"] * 4
+    branches = program.config("branches.ini", CONFIG[:CONFIG.index("[pool1]")] + BRANCHES)
+    message = program.run("train", branches, "--set", "average.stride=1", status=2).stderr
+    assert "--set average.stride=1: nothing reads it but other combinations" in message
+
+
 def test_swept_data_are_read_anew_and_seeds_choose_their_validation_part(program, grid):
     name = grid("[sweep]\ndata.count = 64, 128\nseeds = 1, 2\n")
     program.run("sweep", name, "--quiet")
