@@ -102,7 +102,8 @@ static const struct verb verbs[] = {
      OPTION_SET | OPTION_THREADS | OPTION_JSON, 1, 1, verb_check},
     {"sweep", "CONFIG", "trains the grid of the config's [sweep], one row a combination and seed",
      "The file has every row as soon as it is trained, and --resume trains those that it lacks.\n"
-     "A combination whose shapes cannot be, or whose training fails, is a row with its reason.\n"
+     "A combination whose shapes cannot be, or whose training fails, is a row with its reason. Of\n"
+     "combinations that differ in keys alone which they do not read, the first is trained.\n"
      "One row is trained at a time, so that times can be compared; with --jobs they cannot.\n",
      OPTION_SET | OPTION_OUT | OPTION_RESUME | OPTION_JOBS | OPTION_QUIET | OPTION_JSON, 1, 1,
      verb_sweep},

@@ -133,8 +133,9 @@ enum colonnade_status config_items(const struct config *config, const struct sec
                                    const struct entry *entry, struct names *items,
                                    struct colonnade_error *error);
 
-/* NULL where there is none. config_section marks it read. */
+/* NULL where there is none. config_section marks it read, config_find leaves the mark alone. */
 struct section *config_section(struct config *config, const char *name);
+struct section *config_find(const struct config *config, const char *name);
 const struct entry *config_entry(const struct section *section, const char *key);
 
 /* Fills `settings` from `section` (NULL: all fallbacks; then a required key is an error naming

@@ -22,9 +22,6 @@ enum colonnade_status config_add_section(struct config *config, const char *name
 enum colonnade_status config_add_entry(struct section *section, const char *key, const char *value,
                                        int line, struct colonnade_error *error);
 
-/* Like config_section(), but leaves its mark alone. */
-struct section *config_find(const struct config *config, const char *name);
-
 /* Takes `block` over, to be freed with the config; frees it at once where that fails. */
 enum colonnade_status config_keep(const struct config *config, void *block,
                                   struct colonnade_error *error);

@@ -6,6 +6,7 @@
 #include "engine/base/memory.h"
 #include "engine/graph/graph.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,7 +27,8 @@ static const struct key sweep_keys[] = {
      .kind = KEY_BOOLEAN,
      .offset = offsetof(struct own_settings, skip_invalid),
      .fallback = "true",
-     .help = "whether a combination whose shapes cannot be is listed and left out, or an error"},
+     .help = "whether a combination whose shapes cannot be, or that is the same training as "
+             "another, is listed and left out, or an error"},
 };
 
 /* Sections that are no nodes, and may be swept whether or not the config has them. */
@@ -259,6 +261,35 @@ out:
     return status;
 }
 
+static bool has_key(const struct config *config, const char *section, const char *key)
+{
+    const struct section *found = config_find(config, section);
+    return found && config_entry(found, key);
+}
+
+enum colonnade_status sweep_check_read(const struct config *one, const struct config *config,
+                                       const struct sweep_grid *grid, size_t combination,
+                                       struct colonnade_error *error)
+{
+    const struct sweep_axis *first = NULL;
+    char others[256] = "";
+    size_t used = 0;
+    for (size_t i = 0; i < grid->axis_count; i++) {
+        const struct sweep_axis *axis = &grid->axes[i];
+        if (has_key(one, axis->section, axis->key) || value_index(grid, combination, i) == 0)
+            continue;
+        if (used < sizeof others)
+            used += (size_t)snprintf(others + used, sizeof others - used, "%s%s = %s",
+                                     first ? ", " : "", axis->name, axis->values.items[0]);
+        first = first ? first : axis;
+    }
+    if (!first)
+        return COLONNADE_OK;
+    return config_error(config, config_find(config, "sweep"), first->name, error,
+                        "the same training as with %s, which this combination does not read",
+                        others);
+}
+
 static enum colonnade_status check_keys_of(const struct config *config,
                                            const struct sweep_grid *grid, size_t combination,
                                            struct colonnade_error *error)
@@ -284,14 +315,6 @@ enum colonnade_status sweep_check_keys(const struct config *config, const struct
         TRY(check_keys_of(config, grid, i, error));
 out:
     return status;
-}
-
-static bool has_key(const struct config *config, const char *section, const char *key)
-{
-    for (size_t i = 0; i < config->count; i++)
-        if (strcmp(config->sections[i].name, section) == 0)
-            return config_entry(&config->sections[i], key) != NULL;
-    return false;
 }
 
 /* Raises where --set gave `whole` a key that the base does without. */

@@ -136,8 +136,10 @@ static enum colonnade_status check_combination(struct sweep *sweep, size_t combi
     TRY(settings_read(&settings, config, error));
     TRY(describe(description, sweep, combination, config, error));
     const struct dataset *data = description->data;
-    status = graph_create(&graph, config, (struct shape){data->c, data->h, data->w}, data->classes,
-                          &reason);
+    status = sweep_check_read(config, sweep->config, &sweep->grid, combination, &reason);
+    if (status == COLONNADE_OK)
+        status = graph_create(&graph, config, (struct shape){data->c, data->h, data->w},
+                              data->classes, &reason);
     if (status == COLONNADE_OK)
         status = graph_freeze(graph, config, &settings.freeze, &reason);
     if (status == COLONNADE_OK && settings.init_from)

@@ -47,6 +47,13 @@ enum colonnade_status sweep_config(struct config **made, const struct config *co
                                    const struct sweep_grid *grid, size_t combination, size_t seed,
                                    struct colonnade_error *error);
 
+/* Raises where `one`, the config of a combination's run, leaves swept keys out, and these are not
+ * all the first of their lists: of combinations that differ in such keys alone, and so are the same
+ * training, one is to be trained. */
+enum colonnade_status sweep_check_read(const struct config *one, const struct config *config,
+                                       const struct sweep_grid *grid, size_t combination,
+                                       struct colonnade_error *error);
+
 /* Raises where a key or a value of any combination is none, at the line in [sweep] that has it.
  * Shapes are not looked at, nor is anything that [data] names. */
 enum colonnade_status sweep_check_keys(const struct config *config, const struct sweep_grid *grid,
@@ -109,8 +116,9 @@ void sweep_row_move(struct sweep_row *to, struct sweep_row *from);
 /* What a row comes to; a reason too long for it is cut. */
 void sweep_row_end(struct sweep_row *row, enum sweep_row_status status, const char *reason);
 
-/* Builds the graph of every combination: rows get their sizes, and those whose shapes cannot be
- * become invalid, with the reason; without skip_invalid that is an error. */
+/* Builds the graph of every combination: rows get their sizes, and those whose shapes cannot be,
+ * or that sweep_check_read() refuses, become invalid, with the reason; without skip_invalid that is
+ * an error. */
 enum colonnade_status sweep_check_shapes(struct sweep *sweep, struct colonnade_error *error);
 
 /* The data of the row to come, kept for the next one where it can be. All zero to begin with. */

@@ -122,6 +122,52 @@ def test_shapes_that_cannot_be_are_rows_with_a_reason(program, grid):
     assert "13x13" in result.stderr and not (program.folder / "grid.h5").exists()
 
 
+def test_what_a_combination_does_not_read_is_not_trained_twice(program, grid):
+    base = CONFIG.replace("momentum = 0.9", "step_epochs = 1")
+    name = grid("[sweep]\ntrain.optimizer = sgd, adam\ntrain.momentum = 0, 0.9\n"
+                "train.schedule = constant, step\ntrain.gamma = 0.5, 0.1\nseeds = 1, 2\n", base)
+    events = program.json("sweep", name)
+    line = (program.folder / name).read_text().splitlines().index("train.momentum = 0, 0.9") + 1
+    found = {tuple(event["settings"].values()): event for event in events[:-1]}
+    assert len(found) == 16
+    for (optimizer, momentum, schedule, gamma), event in found.items():
+        unread = [f"train.{key} = {first}" for key, first, repeats in [
+            ("momentum", "0", (optimizer, momentum) == ("adam", "0.9")),
+            ("gamma", "0.5", (schedule, gamma) == ("constant", "0.1"))] if repeats]
+        assert event["status"] == ("invalid" if unread else "complete")
+        if unread:
+            at = line if "momentum" in unread[0] else line + 2
+            assert event["reason"] == (
+                f"{name}:{at}: the same training as with {', '.join(unread)}, "
+                "which this combination does not read")
+            assert event["test_accuracy"] is None
+    assert (events[-1]["complete"], events[-1]["invalid"]) == (18, 14)
+    complete = [event for event in found.values() if event["status"] == "complete"]
+    assert len({event["train_loss"] for event in complete}) == len(complete)
+    table = rows(program.folder / "grid.h5")
+    assert table["status"].count("invalid") == 14
+    program.run("report", "grid.h5", "-o", "grid.html")
+    assert "the same training as with train.gamma = 0.5" in (
+        program.folder / "grid.html").read_text()
+    program.run("train", name, "--out", "one.h5", "--quiet", "--set", "train.optimizer=adam",
+                "--set", "run.seed=1")
+    with h5py.File(program.folder / "one.h5") as file:
+        assert file["metrics/epoch/train_loss"][-1] == table["train_loss"][16]
+    result = program.run("sweep", name, "--set", "sweep.skip_invalid=false", "--out", "no.h5",
+                         status=2)
+    assert f"{name}:{line + 2}: the same training as with train.gamma = 0.5" in result.stderr
+    assert not (program.folder / "no.h5").exists()
+
+
+def test_keys_of_a_node_that_is_left_out_are_not_trained_twice(program):
+    base = CONFIG[:CONFIG.index("[pool1]")]
+    name = program.config("grid.ini", base + BRANCHES + "max.kernel = 2, 3\n", output="grid.h5")
+    events = program.json("sweep", name)
+    assert {tuple(event["settings"].values()): event["status"] for event in events[:-1]} == {
+        ("max", "2"): "complete", ("max", "3"): "complete", ("average", "2"): "complete",
+        ("average", "3"): "invalid", ("conv1", "2"): "complete", ("conv1", "3"): "invalid"}
+
+
 def test_a_sweep_of_which_nothing_can_be_trained_is_a_failure(program, grid):
     name = grid("[sweep]\nconv1.kernel = 13\nconv1.padding = valid\n")
     assert "no combination could be trained" in program.run("sweep", name, status=1).stderr

@@ -54,6 +54,27 @@ Test(sweep, the_config_of_a_row_has_its_values_and_no_grid)
     sweep_destroy(sweep);
 }
 
+Test(sweep, of_combinations_that_do_not_read_a_key_the_first_is_to_be_trained)
+{
+    struct sweep *sweep = make("train.optimizer = adam, sgd\ntrain.momentum = 0.5, 0.9\n"
+                               "train.nesterov = true, false\n");
+    static const bool repeats[] = {false, true, true, true, false, false, false, false};
+    for (size_t i = 0; i < 8; i++) {
+        struct config *one = NULL;
+        struct colonnade_error error = {0};
+        cr_assert_eq(sweep_config(&one, sweep->config, &sweep->grid, i, 0, NULL), COLONNADE_OK);
+        cr_expect_eq(config_entry(config_find(one, "train"), "momentum") == NULL, i < 4);
+        cr_expect_eq(sweep_check_read(one, sweep->config, &sweep->grid, i, &error),
+                     repeats[i] ? COLONNADE_USAGE : COLONNADE_OK, "combination %zu", i);
+        if (i == 3)
+            cr_expect_str_eq(error.message, "x.ini:9: the same training as with train.momentum = "
+                                            "0.5, train.nesterov = true, which this combination "
+                                            "does not read");
+        config_destroy(one);
+    }
+    sweep_destroy(sweep);
+}
+
 Test(sweep, without_lists_there_is_one_combination_with_the_configs_seed)
 {
     struct sweep *sweep = make("skip_invalid = no\n");
