@@ -37,13 +37,15 @@ struct keeper {
      * of a failure that could not be written down. NULL: a save that fails ends the training. */
     void (*tell)(void *context, const char *message);
     void *context;
-    bool begun;       /* there may be metrics beside the file */
+    bool begun; /* there may be metrics beside the file */
+    struct file_lock lock;
     double next_live; /* seconds of the clock when they are written next */
 };
 
-/* Looks whether a run can be kept at `path`, long before there is one to put there. A file there
- * that is no run file is a COLONNADE_FAILURE; with `resume` it is own, and looked at when it is
- * loaded. The caller fills in `tell` and closes the keeper, also on error. */
+/* Looks whether a run can be kept at `path`, long before there is one to put there, and keeps
+ * others from training into that file until the keeper is closed. A run that another trains there,
+ * and a file that is no run file, are a COLONNADE_FAILURE; with `resume` a file is own, and looked
+ * at when it is loaded. The caller fills in `tell` and closes the keeper, also on error. */
 enum colonnade_status keeper_open(struct keeper *keeper, const char *path, bool resume,
                                   struct colonnade_error *error);
 void keeper_close(struct keeper *keeper);

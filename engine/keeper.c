@@ -34,6 +34,9 @@ enum colonnade_status keeper_open(struct keeper *keeper, const char *path, bool 
     *keeper = (struct keeper){0};
     TRY(memory_copy_text(&keeper->path, path, error));
     TRY(destination_check(path, error));
+    TRY(file_lock_take(&keeper->lock, path, error));
+    if (keeper->lock.anothers)
+        RAISE(COLONNADE_FAILURE, "%s is being trained by another process", path);
     if (!file_exists(path))
         goto out;
     keeper->own = resume;
@@ -47,6 +50,7 @@ void keeper_close(struct keeper *keeper)
 {
     if (keeper->begun)
         live_remove(keeper->path);
+    file_lock_release(&keeper->lock);
     free(keeper->path);
     *keeper = (struct keeper){0};
 }

@@ -129,8 +129,8 @@ static const struct verb verbs[] = {
      "docs/export.md tells how each is used. A file that is no earlier export is never replaced.\n",
      OPTION_FORMAT | OPTION_OUT, 1, 1, verb_export},
     {"watch", "RUN", "draws the run's curves in the terminal, while it goes on",
-     "Drawn anew every second until the run ends; just once where standard output is no "
-     "terminal.\n",
+     "Drawn anew every second until the run ends, or nobody trains it any longer; just once where\n"
+     "standard output is no terminal.\n",
      0, 1, 1, verb_watch},
     {"verify", "RUN", "recomputes the outputs that the run file holds for its sample inputs",
      "Looks at the file's checksums first. A run that has not ended holds no sample outputs: then\n"

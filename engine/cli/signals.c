@@ -6,11 +6,15 @@
 #include <unistd.h>
 
 static volatile sig_atomic_t pending, deferred;
+static const char *volatile left;
 
 static void take_signal(int number)
 {
-    if (!deferred || pending)
+    if (!deferred || pending) {
+        if (left)
+            unlink(left);
         _exit(number == SIGINT ? COLONNADE_INTERRUPTED : COLONNADE_TERMINATED);
+    }
     pending = number;
 }
 
@@ -27,6 +31,11 @@ void signals_install(void)
 void signals_defer(bool defer)
 {
     deferred = defer;
+}
+
+void signals_take_away(const char *path)
+{
+    left = path;
 }
 
 const volatile sig_atomic_t *signals_pending(void)

@@ -79,6 +79,7 @@ static enum colonnade_status check_job(struct job *job, const struct options *op
     struct weights_taken taken = {0};
     TRY(experiment_graph(&graph, job->config, error));
     TRY(keeper_open(keeper, job->settings.output, options->resume, error));
+    signals_take_away(keeper->lock.name);
     if (job->settings.init_from && !keeper->own)
         TRY(weights_take(graph, NULL, job->config, job->settings.init_from, &taken, error));
 out:
@@ -245,6 +246,7 @@ static enum colonnade_status train_job(struct job *job, const struct options *op
                            error));
     TRY(train_run(run, data, job->path, options, &keeper, error));
 out:
+    signals_take_away(NULL);
     keeper_close(&keeper);
     run_destroy(run);
     dataset_destroy(data);

@@ -97,7 +97,9 @@ static size_t present(const struct point *points, size_t count)
 static void print_standing(const char *path, const struct watched *watched)
 {
     const struct metrics *metrics = &watched->metrics;
-    printf("%s: %s", path, run_status_names[watched->status]);
+    const bool lost = watched->status == RUN_TRAINING && !watched->under_way;
+    printf("%s: %s", path,
+           lost ? "not being trained, it ended without a word" : run_status_names[watched->status]);
     if (metrics->epoch_count)
         printf(", epoch %d", metrics->epochs[metrics->epoch_count - 1].epoch);
     if (metrics->step_count) {
@@ -152,11 +154,6 @@ static struct chart_style choose_style(bool terminal)
     };
 }
 
-static bool is_under_way(const struct watched *watched)
-{
-    return watched->live && watched->status == RUN_TRAINING;
-}
-
 enum colonnade_status verb_watch(const struct options *options, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
@@ -168,7 +165,7 @@ enum colonnade_status verb_watch(const struct options *options, struct colonnade
         const struct chart_style style = choose_style(terminal);
         watched_finish(&watched);
         TRY(watched_load(&watched, path, error));
-        again = terminal && is_under_way(&watched);
+        again = terminal && watched.under_way;
         if (again)
             printf("\033[H\033[2J");
         TRY(draw(path, &watched, &style, error));

@@ -88,12 +88,18 @@ static bool lock(int descriptor)
     return fcntl(descriptor, F_OFD_SETLK, &whole) == 0;
 }
 
+/* Whether the lock that could not be had is another's. */
+static bool is_anothers(int reason)
+{
+    return reason == EAGAIN || reason == EACCES;
+}
+
 /* Whether somebody took the new file for a leftover before it was locked. Where nothing can be
  * locked, nothing is a leftover. */
 static bool is_taken_away(int descriptor)
 {
     struct stat state;
-    if (!lock(descriptor) && (errno == EAGAIN || errno == EACCES))
+    if (!lock(descriptor) && is_anothers(errno))
         return true;
     return fstat(descriptor, &state) == 0 && state.st_nlink == 0;
 }
@@ -225,16 +231,21 @@ static bool is_temporary_ending(const char *text)
     return first > 0 && second > 0 && text[first + 1 + second] == '\0';
 }
 
+static bool is_named(int descriptor, int folder, const char *name)
+{
+    struct stat opened, named;
+    return fstat(descriptor, &opened) == 0 &&
+           fstatat(folder, name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+           opened.st_ino == named.st_ino && opened.st_dev == named.st_dev;
+}
+
 /* Its name may be another file's by the time that it is locked. */
 static void remove_if_nobodys(int folder, const char *name)
 {
-    struct stat locked, named;
     const int descriptor = openat(folder, name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (descriptor < 0)
         return;
-    if (lock(descriptor) && fstat(descriptor, &locked) == 0 &&
-        fstatat(folder, name, &named, AT_SYMLINK_NOFOLLOW) == 0 && locked.st_ino == named.st_ino &&
-        locked.st_dev == named.st_dev)
+    if (lock(descriptor) && is_named(descriptor, folder, name))
         unlinkat(folder, name, 0);
     close(descriptor);
 }
@@ -297,4 +308,89 @@ enum colonnade_status file_replace_lightly(const char *path, const void *bytes, 
                                            struct colonnade_error *error)
 {
     return replace_by_bytes(path, bytes, count, false, error);
+}
+
+/* --- locks --- */
+
+/* ".NAME.lock" beside the file that `path` leads to; where that is goes to `target`. The caller
+ * frees both. */
+static enum colonnade_status name_lock(const char *path, char **target, char **name,
+                                       struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    mode_t mode = 0;
+    TRY(resolve(path, target, &mode, error));
+    const int folder = folder_length(*target);
+    if (asprintf(name, "%.*s.%s.lock", folder, *target, *target + folder) < 0) {
+        *name = NULL;
+        RAISE(COLONNADE_FAILURE, "no memory for a file's name");
+    }
+out:
+    return status;
+}
+
+/* One that was taken away before it was locked guards nothing: so again, until the file that is
+ * locked is the one of that name. */
+static void open_and_lock(struct file_lock *taken)
+{
+    bool again = true;
+    while (again) {
+        again = false;
+        taken->descriptor = open(taken->name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
+        if (taken->descriptor >= 0 && lock(taken->descriptor))
+            again = !is_named(taken->descriptor, AT_FDCWD, taken->name);
+        else if (taken->descriptor >= 0)
+            taken->anothers = is_anothers(errno);
+        if (taken->descriptor >= 0 && (again || taken->anothers)) {
+            close(taken->descriptor);
+            taken->descriptor = -1;
+        }
+    }
+}
+
+enum colonnade_status file_lock_take(struct file_lock *taken, const char *path,
+                                     struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    *taken = (struct file_lock){.descriptor = -1};
+    TRY(name_lock(path, &taken->target, &taken->name, error));
+    TRY(make_folders(path, taken->target, &taken->folders, error));
+    open_and_lock(taken);
+out:
+    return status;
+}
+
+void file_lock_release(struct file_lock *taken)
+{
+    if (taken->name && taken->descriptor >= 0) {
+        if (is_named(taken->descriptor, AT_FDCWD, taken->name))
+            unlink(taken->name);
+        close(taken->descriptor); /* and unlocked */
+    }
+    if (taken->target)
+        remove_folders(taken->target, taken->folders);
+    free(taken->target);
+    free(taken->name);
+    *taken = (struct file_lock){.descriptor = -1};
+}
+
+enum file_locked file_is_locked(const char *path)
+{
+    enum file_locked locked = FILE_LOCKED_UNKNOWN;
+    char *target = NULL, *name = NULL;
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    int descriptor = -1;
+    if (name_lock(path, &target, &name, NULL) != COLONNADE_OK)
+        goto out;
+    descriptor = open(name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (descriptor < 0 && errno == ENOENT)
+        locked = FILE_LOCKED_NO;
+    else if (descriptor >= 0 && fcntl(descriptor, F_OFD_GETLK, &whole) == 0)
+        locked = whole.l_type == F_UNLCK ? FILE_LOCKED_NO : FILE_LOCKED_YES;
+out:
+    if (descriptor >= 0)
+        close(descriptor);
+    free(target);
+    free(name);
+    return locked;
 }

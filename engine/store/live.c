@@ -74,6 +74,29 @@ out:
     return status;
 }
 
+/* The newest metrics. Where a file system has no locks, that they stand in PATH.live has to tell
+ * that the run is under way. */
+static enum colonnade_status read_newest(struct watched *watched, const char *path,
+                                         const char *live, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    bool is_live = access(live, F_OK) == 0;
+    *watched = (struct watched){0};
+    if (is_live && read_watched((struct place){live, H5I_INVALID_HID}, LIVE_FORMAT,
+                                "file of metrics", watched, NULL) != COLONNADE_OK) {
+        watched_finish(watched); /* gone in this very moment */
+        is_live = false;
+    }
+    if (!is_live)
+        TRY(read_watched((struct place){path, H5I_INVALID_HID}, FORMAT_NAME, "run file", watched,
+                         error));
+    const enum file_locked locked = file_is_locked(path);
+    watched->under_way = watched->status == RUN_TRAINING &&
+                         (locked == FILE_LOCKED_YES || (locked == FILE_LOCKED_UNKNOWN && is_live));
+out:
+    return status;
+}
+
 enum colonnade_status watched_load(struct watched *watched, const char *path,
                                    struct colonnade_error *error)
 {
@@ -83,14 +106,12 @@ enum colonnade_status watched_load(struct watched *watched, const char *path,
     *watched = (struct watched){0};
     hdf5_quiet_begin(&quiet);
     TRY(live_path(&live, path, error));
-    watched->live = access(live, F_OK) == 0;
-    if (watched->live && read_watched((struct place){live, H5I_INVALID_HID}, LIVE_FORMAT,
-                                      "file of metrics", watched, NULL) == COLONNADE_OK)
-        goto out;
-    /* Gone in this very moment, or never there. */
-    watched_finish(watched);
-    TRY(read_watched((struct place){path, H5I_INVALID_HID}, FORMAT_NAME, "run file", watched,
-                     error));
+    TRY(read_newest(watched, path, live, error));
+    if (watched->status == RUN_TRAINING && !watched->under_way) {
+        /* It may have ended between the reading and the look at its lock. */
+        watched_finish(watched);
+        TRY(read_newest(watched, path, live, error));
+    }
 out:
     hdf5_quiet_end(&quiet);
     free(live);

@@ -75,6 +75,25 @@ enum colonnade_status file_replace_lightly(const char *path, const void *bytes, 
  * on others. */
 void file_remove_leftovers(const char *path);
 
+/* That `path` is somebody's for longer than it is written: a locked file, .NAME.lock, beside it.
+ * The lock ends with its process, however that ends; a file that a killed one left is nobody's. */
+struct file_lock {
+    char *name, *target; /* the locked file; what `path` leads to */
+    int descriptor;
+    size_t folders; /* that were made for it */
+    bool anothers;  /* somebody else has it, here or in another process */
+};
+
+/* Folders on the way are made. Where a file cannot be locked at all, nobody is kept out. The caller
+ * releases the lock, also on error and where it is another's. */
+enum colonnade_status file_lock_take(struct file_lock *lock, const char *path,
+                                     struct colonnade_error *error);
+/* Takes the file away, and folders that were made and are empty. */
+void file_lock_release(struct file_lock *lock);
+
+enum file_locked { FILE_LOCKED_NO, FILE_LOCKED_YES, FILE_LOCKED_UNKNOWN };
+enum file_locked file_is_locked(const char *path);
+
 /* Writes a run's metrics into PATH.live, beside its file; and takes that away. */
 enum colonnade_status live_save(const struct run *run, const char *path,
                                 struct colonnade_error *error);
@@ -82,13 +101,14 @@ void live_remove(const char *path);
 
 /* How far a run is. */
 struct watched {
-    bool live; /* there is a PATH.live */
+    bool under_way; /* somebody trains it */
     enum run_status status;
     struct metrics metrics;
 };
 
 /* Out of PATH.live where there is one, else out of the run file; the caller finishes it, also on
- * error. */
+ * error. Who trains a run has locked `path`: one of status training that is not under way ended
+ * without a word. */
 enum colonnade_status watched_load(struct watched *watched, const char *path,
                                    struct colonnade_error *error);
 void watched_finish(struct watched *watched);

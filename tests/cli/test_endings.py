@@ -92,3 +92,81 @@ def test_an_interrupt_that_cannot_be_kept_is_a_failure(program, number):
     assert "small.h5: cannot write " in said and "File too large" in said
     assert "up to date" not in said
     assert not (program.folder / "small.h5").exists()
+
+
+# --- two at once ---
+
+LONG = ["--quiet", "--set", "train.epochs=1000000", "--set", "train.checkpoint_every=1000000"]
+
+
+def wait_until(holds, process):
+    deadline = time.monotonic() + 60
+    while not holds() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.01)
+    assert holds()
+
+
+def end(process):
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    return process.returncode
+
+
+@pytest.mark.parametrize("name", ["small.h5", "link.h5", "folder/small.h5"])
+@pytest.mark.parametrize("resume", [[], ["--resume"]])
+def test_a_second_training_into_a_run_file_is_refused(trained, name, resume):
+    """By whatever name, and from before there is anything in the file."""
+    (trained.folder / "link.h5").symlink_to("small.h5")
+    (trained.folder / "folder").symlink_to(".")
+    process = trained.start("train", "small.ini", *LONG)
+    wait_until((trained.folder / ".small.h5.lock").exists, process)
+    said = trained.run("train", "small.ini", "--out", name, "--quiet", *resume, status=1).stderr
+    assert said == f"small.ini: {name} is being trained by another process\n"
+    wait_until((trained.folder / "small.h5.live").exists, process)
+    trained.run("train", "small.ini", "--out", name, "--quiet", *resume, status=1)
+    trained.run("train", "small.ini", "--out", "other.h5", "--quiet")
+    assert (trained.folder / "small.h5.live").exists()
+    assert end(process) == 130
+    assert status_of(trained.folder / "small.h5") == "interrupted"
+    epochs = epochs_of(trained.folder / "small.h5") + 1 if resume else 1
+    trained.run("train", "small.ini", "--out", name, "--quiet", *resume, "--set",
+                f"train.epochs={epochs}")
+    assert sorted(path.name for path in trained.folder.iterdir()) == [
+        "folder", "link.h5", "other.h5", "small.h5", "small.ini"]
+
+
+def epochs_of(path):
+    with h5py.File(path) as file:
+        return int(file["optimizer"].attrs["epoch"])
+
+
+def test_of_many_trainings_that_begin_at_once_one_goes_on(program):
+    config = program.config(output="new/small.h5")
+    processes = [program.start("train", config, *LONG) for _ in range(6)]
+    deadline = time.monotonic() + 60
+    while sum(process.poll() is None for process in processes) > 1 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    [winner] = [process for process in processes if process.poll() is None]
+    wait_until((program.folder / "new" / "small.h5.live").exists, winner)
+    assert end(winner) == 130
+    for process in processes:
+        if process is not winner:
+            assert process.returncode == 1
+            assert "is being trained by another process" in process.communicate()[1]
+    assert [path.name for path in (program.folder / "new").iterdir()] == ["small.h5"]
+
+
+def test_a_killed_training_locks_nobody_out(program):
+    process = program.start("train", program.config(), *LONG)
+    wait_until((program.folder / "small.h5.live").exists, process)
+    process.kill()
+    process.communicate()
+    program.run("train", "small.ini", "--quiet")
+    assert sorted(path.name for path in program.folder.iterdir()) == ["small.h5", "small.ini"]
+
+
+def test_an_interrupt_before_training_leaves_nothing(program):
+    process = program.start("train", program.config(), "--set", "data.count=2000000", *LONG)
+    wait_until((program.folder / ".small.h5.lock").exists, process)
+    assert end(process) == 130
+    assert [path.name for path in program.folder.iterdir()] == ["small.ini"]

@@ -53,6 +53,8 @@ def test_what_a_killed_run_left_goes_with_the_next(program):
     process.kill()
     process.communicate()
     assert path.exists()
+    said = program.run("watch", "small.h5").stdout
+    assert said.startswith("small.h5: not being trained, it ended without a word, ")
     program.run("train", "small.ini", "--quiet", "--resume")
     assert not path.exists()
     assert program.run("watch", "small.h5").stdout.startswith("small.h5: complete, epoch 2, ")
@@ -110,6 +112,27 @@ def test_a_terminal_is_drawn_anew_until_the_run_ends(program):
         pass
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert b"small.h5: interrupted" in text
+
+
+def test_a_terminal_is_not_watched_for_ever_where_the_run_was_killed(program):
+    process = start(program)
+    wait_for(program.folder / "small.h5.live", process)
+    text = b""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(program.folder)
+        os.execve(program.path, [program.path, "watch", "small.h5"], program.environment)
+    while text.count(b"\033[2J") < 1:
+        text += os.read(terminal, 65536)
+    process.kill()
+    process.communicate()
+    try:
+        while chunk := os.read(terminal, 65536):
+            text += chunk
+    except OSError:  # the terminal is gone with its program
+        pass
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert b"small.h5: not being trained, it ended without a word" in text
 
 
 def test_what_is_no_run_is_refused(program):

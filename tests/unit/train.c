@@ -1109,6 +1109,32 @@ Test(library, a_run_that_fails_says_so_in_its_file)
     close_door(&door);
 }
 
+static bool train_within(void *context, const struct colonnade_epoch *epoch)
+{
+    struct colonnade_error error = {0};
+    const struct door *door = context;
+    cr_expect_eq(train_door(door, "train.epochs=1", false, &error), COLONNADE_FAILURE);
+    cr_expect_not_null(strstr(error.message, "/x.h5 is being trained by another process"), "%s",
+                       error.message);
+    return true;
+}
+
+Test(library, a_second_training_into_a_run_file_is_refused)
+{
+    struct door door = make_door();
+    const char *overrides[] = {door.output, "train.epochs=1", NULL};
+    const struct colonnade_training training = {.progress = train_within, .context = &door};
+    struct colonnade_experiment *experiment = NULL;
+    struct colonnade_error error = {0};
+    cr_assert_eq(colonnade_experiment_open(&experiment, door.config, overrides, &error),
+                 COLONNADE_OK);
+    for (int i = 0; i < 2; i++)
+        cr_expect_eq(colonnade_experiment_train(experiment, &training, &error), COLONNADE_OK, "%s",
+                     error.message);
+    colonnade_experiment_destroy(experiment);
+    close_door(&door);
+}
+
 Test(library, a_file_that_is_no_run_file_is_not_replaced)
 {
     const struct door door = make_door();
