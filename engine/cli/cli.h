@@ -61,6 +61,11 @@ enum colonnade_status experiment_graph(struct graph **graph, struct config *conf
 /* What was passed over, on standard error. */
 void experiment_list_skipped(const struct dataset *data);
 
+/* What the config `name` begins with of the file at `path`, on standard error; `scope` follows the
+ * name, for what is not so of all of it. */
+void experiment_print_taken(const char *name, const char *scope, const char *path,
+                            const struct weights_taken *taken);
+
 /* dataset_open(), and that list. */
 enum colonnade_status experiment_data(struct dataset **data, struct config *config,
                                       const struct data_request *request,

@@ -71,6 +71,18 @@ void experiment_list_skipped(const struct dataset *data)
         fprintf(stderr, "skipped: %s\n", data->skipped[i]);
 }
 
+void experiment_print_taken(const char *name, const char *scope, const char *path,
+                            const struct weights_taken *taken)
+{
+    fprintf(stderr, "%s%s: %zu array%s from %s: %s\n", name, scope, taken->count,
+            plural(taken->count), path, taken->taken);
+    if (taken->drawn)
+        fprintf(stderr, "%s%s: not in that file, so drawn anew: %s\n", name, scope, taken->drawn);
+    if (taken->unused)
+        fprintf(stderr, "%s%s: in that file, but not in the graph: %s\n", name, scope,
+                taken->unused);
+}
+
 enum colonnade_status experiment_data(struct dataset **data, struct config *config,
                                       const struct data_request *request,
                                       struct colonnade_error *error)

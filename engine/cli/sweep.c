@@ -93,6 +93,19 @@ out:
     return status;
 }
 
+/* What rows begin with of init_from. */
+static void print_taken(const struct sweep *sweep)
+{
+    for (size_t i = 0; i < sweep->weights_count; i++) {
+        const struct sweep_weights *weights = &sweep->weights[i];
+        char scope[64] = "";
+        if (weights->combinations < sweep->grid.combinations)
+            snprintf(scope, sizeof scope, ": %zu of %zu combinations", weights->combinations,
+                     sweep->grid.combinations);
+        experiment_print_taken(sweep->config->path, scope, weights->path, &weights->taken);
+    }
+}
+
 /* Of a resumed sweep. */
 static void compare_threads(const struct sweep_board *board)
 {
@@ -125,6 +138,8 @@ static enum colonnade_status open_sweep(struct sweep_board *board, const struct 
         TRY(sweep_resume(board->sweep, board->path, error));
         compare_threads(board);
     }
+    if (!board->quiet && board_count(board).rows[SWEEP_WAITING])
+        print_taken(board->sweep);
 out:
     return status;
 }

@@ -60,16 +60,6 @@ static enum colonnade_status check_distinct(const struct job *jobs, size_t count
     return COLONNADE_OK;
 }
 
-static void print_taken(const struct job *job, const struct weights_taken *taken)
-{
-    fprintf(stderr, "%s: %zu array%s from %s: %s\n", job->path, taken->count, plural(taken->count),
-            job->settings.init_from, taken->taken);
-    if (taken->drawn)
-        fprintf(stderr, "%s: not in that file, so drawn anew: %s\n", job->path, taken->drawn);
-    if (taken->unused)
-        fprintf(stderr, "%s: in that file, but not in the graph: %s\n", job->path, taken->unused);
-}
-
 /* Everything that can be wrong with a config or its destination, before its data are read. */
 static enum colonnade_status check_job(struct job *job, const struct options *options,
                                        struct keeper *keeper, struct colonnade_error *error)
@@ -106,7 +96,7 @@ static enum colonnade_status open_run(struct run **run, struct dataset **data, s
         job->config = NULL; /* experiment_begin takes it over, also on error */
         TRY(experiment_begin(run, config, *data, &taken, error));
         if (taken.count && !options->quiet)
-            print_taken(job, &taken);
+            experiment_print_taken(job->path, "", job->settings.init_from, &taken);
     }
     TRY(experiment_know_data(*run, *data, keeper->path, error));
 out:

@@ -59,6 +59,12 @@ out:
     return status;
 }
 
+static void weights_finish(struct sweep_weights *weights)
+{
+    free(weights->path);
+    weights_taken_finish(&weights->taken);
+}
+
 void sweep_destroy(struct sweep *sweep)
 {
     if (!sweep)
@@ -67,6 +73,9 @@ void sweep_destroy(struct sweep *sweep)
     for (size_t i = 0; i < rows; i++)
         free(sweep->rows[i].epochs);
     free(sweep->rows);
+    for (size_t i = 0; i < sweep->weights_count; i++)
+        weights_finish(&sweep->weights[i]);
+    free(sweep->weights);
     origin_finish(&sweep->origin);
     sweep_grid_finish(&sweep->grid);
     config_destroy(sweep->config);
@@ -122,6 +131,36 @@ static enum colonnade_status describe(struct description *description, const str
     return dataset_describe(&description->data, config, error);
 }
 
+static bool same_list(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+/* Counts a combination that begins so; takes `taken` over where none has before. */
+static enum colonnade_status keep_taken(struct sweep *sweep, const char *path,
+                                        struct weights_taken *taken, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct sweep_weights *weights = sweep->weights;
+    for (size_t i = 0; i < sweep->weights_count; i++, weights++)
+        if (strcmp(weights->path, path) == 0 && same_list(weights->taken.taken, taken->taken) &&
+            same_list(weights->taken.drawn, taken->drawn) &&
+            same_list(weights->taken.unused, taken->unused)) {
+            weights->combinations++;
+            goto out;
+        }
+    TRY(memory_grow(&sweep->weights, &sweep->weights_capacity, sweep->weights_count + 1,
+                    sizeof *sweep->weights, "the weights of a sweep", error));
+    weights = &sweep->weights[sweep->weights_count];
+    *weights = (struct sweep_weights){.combinations = 1};
+    TRY(memory_copy_text(&weights->path, path, error));
+    weights->taken = *taken;
+    *taken = (struct weights_taken){0};
+    sweep->weights_count++;
+out:
+    return status;
+}
+
 static enum colonnade_status check_combination(struct sweep *sweep, size_t combination,
                                                struct description *description,
                                                struct colonnade_error *error)
@@ -146,6 +185,8 @@ static enum colonnade_status check_combination(struct sweep *sweep, size_t combi
         status = weights_take(graph, NULL, config, settings.init_from, &taken, &reason);
     if (status != COLONNADE_OK && (status != COLONNADE_USAGE || !sweep->grid.skip_invalid))
         RAISE(status, "%s", reason.message);
+    if (status == COLONNADE_OK && taken.count)
+        TRY(keep_taken(sweep, settings.init_from, &taken, error));
     for (size_t seed = 0; seed < sweep->grid.seed_count; seed++)
         if (status == COLONNADE_OK)
             measure(sweep_row(sweep, combination, seed), graph);

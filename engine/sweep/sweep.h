@@ -7,6 +7,7 @@
 #define ENGINE_SWEEP_SWEEP_H
 
 #include "engine/data/dataset.h"
+#include "engine/store/store.h"
 #include "engine/train/train.h"
 
 /* One NODE.KEY line of [sweep]. */
@@ -93,14 +94,23 @@ struct sweep_row {
     size_t epoch_count;
 };
 
+/* What combinations begin with of the file that [train] init_from names. */
+struct sweep_weights {
+    char *path;
+    struct weights_taken taken;
+    size_t combinations; /* so many do */
+};
+
 struct sweep {
     struct config *config; /* overrides applied */
     struct settings settings;
     struct sweep_grid grid;
     int jobs, threads; /* rows trained at a time, and the threads of each row to come */
     enum run_status status;
-    struct origin origin;   /* of the file that it was loaded from */
-    struct sweep_row *rows; /* [combinations, seeds] */
+    struct origin origin;          /* of the file that it was loaded from */
+    struct sweep_row *rows;        /* [combinations, seeds] */
+    struct sweep_weights *weights; /* [weights_count], no two alike; of sweep_check_shapes() */
+    size_t weights_count, weights_capacity;
 };
 
 /* Takes over `config`, also on error. Every row waits. */
@@ -116,7 +126,8 @@ void sweep_row_move(struct sweep_row *to, struct sweep_row *from);
 /* What a row comes to; a reason too long for it is cut. */
 void sweep_row_end(struct sweep_row *row, enum sweep_row_status status, const char *reason);
 
-/* Builds the graph of every combination: rows get their sizes, and those whose shapes cannot be,
+/* Builds the graph of every combination, and looks at the weights that it begins with: rows get
+ * their sizes, and those whose shapes cannot be,
  * or that sweep_check_read() refuses, become invalid, with the reason; without skip_invalid that is
  * an error. */
 enum colonnade_status sweep_check_shapes(struct sweep *sweep, struct colonnade_error *error);

@@ -168,6 +168,27 @@ def test_keys_of_a_node_that_is_left_out_are_not_trained_twice(program):
         ("average", "3"): "invalid", ("conv1", "2"): "complete", ("conv1", "3"): "invalid"}
 
 
+def test_what_rows_begin_with_is_said_once(program, grid):
+    program.run("train", program.config(), "--quiet")
+
+    def said(lines, *more):
+        name = grid(f"[sweep]\n{lines}seeds = 1, 2\n",
+                    CONFIG.replace("momentum = 0.9", "momentum = 0.9\ninit_from = small.h5"))
+        stderr = program.run("sweep", name, *more).stderr
+        return [line for line in stderr.splitlines()
+                if "array" in line or "drawn anew" in line or "not in the graph" in line]
+    arrays = "4 arrays from small.h5: conv1.bias, conv1.weight, fc1.bias, fc1.weight"
+    assert said("train.lr = 0.05, 0.1\n") == [f"grid.ini: {arrays}"]
+    assert said("train.lr = 0.05, 0.1\n", "--resume") == []  # nothing is left to begin
+    assert said("train.lr = 0.05, 0.1\n", "--quiet") == []
+    assert said("conv1.activation = relu, prelu\nconv1.filters = 8, 9\ntrain.lr = 1, 2\n") == [
+        f"grid.ini: 2 of 8 combinations: {arrays}", f"grid.ini: 2 of 8 combinations: {arrays}",
+        "grid.ini: 2 of 8 combinations: not in that file, so drawn anew: conv1_prelu.weight"]
+    [taken, left] = said("conv1.bias = false\n")
+    assert taken == "grid.ini: 3 arrays from small.h5: conv1.weight, fc1.bias, fc1.weight"
+    assert left == "grid.ini: in that file, but not in the graph: conv1.bias"
+
+
 def test_a_sweep_of_which_nothing_can_be_trained_is_a_failure(program, grid):
     name = grid("[sweep]\nconv1.kernel = 13\nconv1.padding = valid\n")
     assert "no combination could be trained" in program.run("sweep", name, status=1).stderr
