@@ -381,6 +381,7 @@ static enum colonnade_status check_config(struct config *config, const struct se
                      error));
     TRY(config_check_all_read(config, error));
     TRY(graph_freeze(graph, config, &settings->freeze, error));
+    experiment_warn(config, settings, graph);
 out:
     graph_destroy(graph);
     return status;

@@ -54,9 +54,13 @@ enum colonnade_status experiment_config(struct config **config, const char *path
                                         struct colonnade_error *error);
 
 /* The graph of a config, with the shape and the classes of its data, which are not read. Every
- * mistake that a config can have is found here. */
+ * mistake that a config can have is found here, and what it hardly means is warned of. */
 enum colonnade_status experiment_graph(struct graph **graph, struct config *config,
                                        struct colonnade_error *error);
+
+/* What a config may say but hardly means, on standard error. */
+void experiment_warn(struct config *config, const struct settings *settings,
+                     const struct graph *graph);
 
 /* What was passed over, on standard error. */
 void experiment_list_skipped(const struct dataset *data);

@@ -3,6 +3,7 @@
 
 #include "engine/sweep/sweep.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,6 +45,48 @@ out:
     return status;
 }
 
+/* "FILE:LINE: warning: ..." at a key, on standard error. */
+__attribute__((format(printf, 4, 5))) static void warn(const struct config *config,
+                                                       const struct section *section,
+                                                       const char *key, const char *format, ...)
+{
+    struct colonnade_error warning;
+    char text[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    config_error(config, section, key, &warning, "warning: %s", text);
+    fprintf(stderr, "%s\n", warning.message);
+}
+
+/* Some train well all the same, so it is no error. */
+static void warn_of_output(struct config *config, const struct graph *graph)
+{
+    const char *activation;
+    const struct node *node = graph_output_activation(graph, &activation);
+    if (!node)
+        return;
+    const struct section *section = config_section(config, node->name);
+    const char *key = config_entry(section, "activation") ? "activation" : "type";
+    warn(config, section, key, "[%s] %s = %s: the loss %s; leave it away", node->name, key,
+         activation,
+         strcmp(activation, "softmax") == 0
+             ? "has a softmax of its own"
+             : "takes any numbers from the last node, and this keeps some back");
+}
+
+void experiment_warn(struct config *config, const struct settings *settings,
+                     const struct graph *graph)
+{
+    warn_of_output(config, graph);
+    if (settings->warmup > 0 && settings->warmup >= settings->epochs)
+        warn(config, config_section(config, "train"), "warmup",
+             "[train] warmup = %g is not less than epochs = %d: the learning rate still rises "
+             "towards lr = %g when training ends",
+             settings->warmup, settings->epochs, settings->lr);
+}
+
 enum colonnade_status experiment_graph(struct graph **graph, struct config *config,
                                        struct colonnade_error *error)
 {
@@ -57,6 +100,7 @@ enum colonnade_status experiment_graph(struct graph **graph, struct config *conf
                      error));
     TRY(config_check_all_read(config, error));
     TRY(graph_freeze(made, config, &settings.freeze, error));
+    experiment_warn(config, &settings, made);
     *graph = made;
     made = NULL;
 out:

@@ -4,6 +4,7 @@
 
 #include "engine/base/memory.h"
 #include "engine/graph/draft.h"
+#include "engine/nodes/keys.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -273,6 +274,17 @@ void graph_destroy(struct graph *graph)
     free(graph->nodes);
     free(graph->declared);
     free(graph);
+}
+
+const struct node *graph_output_activation(const struct graph *graph, const char **activation)
+{
+    const struct node *output = &graph->nodes[graph->output];
+    const struct epilogue *epilogue = output->type == &node_epilogue ? output->settings : NULL;
+    *activation = epilogue ? activation_names[epilogue->activation] : output->type->name;
+    for (int i = ACTIVATION_NONE + 1; activation_choices[i]; i++)
+        if (strcmp(activation_choices[i], *activation) == 0)
+            return &graph->nodes[output->follows ? output->written[0] : output->owner];
+    return NULL;
 }
 
 int graph_find(const struct graph *graph, const char *name)

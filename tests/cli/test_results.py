@@ -226,3 +226,45 @@ def test_one_thing_is_counted_as_one(program):
     said = "".join(result.stdout + result.stderr for result in done)
     said += (program.folder / "page.html").read_text()
     assert re.findall(r"(?<![\w.,&;])1 (?:test )?[a-z]+s\b", said) == []
+
+
+# --- warnings ---
+
+def warnings(program, verb, *settings):
+    """Of small.ini, on standard error, whatever else is told there."""
+    sets = [part for setting in settings for part in ("--set", setting)]
+    quiet = ["--quiet"] if verb == "train" else []
+    lines = program.run(verb, "small.ini", *sets, *quiet).stderr.splitlines()
+    return [line for line in lines if "warning" in line]
+
+
+@pytest.mark.parametrize("verb", ["train", "check", "summary"])
+def test_an_activation_of_the_last_node_is_warned_of(program, verb):
+    program.config()
+    assert warnings(program, verb) == []
+    program.config(text=CONFIG + "activation = softmax\n")
+    assert warnings(program, verb) == [
+        "small.ini:32: warning: [fc1] activation = softmax: the loss has a softmax of its own; "
+        "leave it away"]
+    program.config(text=CONFIG + "[last]\ntype = relu\n")
+    assert warnings(program, verb) == [
+        "small.ini:33: warning: [last] type = relu: the loss takes any numbers from the last "
+        "node, and this keeps some back; leave it away"]
+
+
+def test_an_activation_before_the_last_node_is_none_to_warn_of(program):
+    program.config(text=CONFIG.replace("units = classes", "units = 9\nactivation = softmax")
+                   + "[fc2]\ntype = dense\nunits = classes\n")
+    assert warnings(program, "summary") == []
+    assert warnings(program, "summary", "fc2.activation=gelu") == [
+        "--set fc2.activation=gelu: warning: [fc2] activation = gelu: the loss takes any numbers "
+        "from the last node, and this keeps some back; leave it away"]
+
+
+@pytest.mark.parametrize("verb", ["train", "check", "summary"])
+def test_a_warmup_that_training_does_not_get_over_is_warned_of(program, verb):
+    program.config()
+    assert warnings(program, verb, "train.warmup=1.9") == []
+    assert warnings(program, verb, "train.warmup=2") == [
+        "--set train.warmup=2: warning: [train] warmup = 2 is not less than epochs = 2: the "
+        "learning rate still rises towards lr = 0.05 when training ends"]
