@@ -19,6 +19,7 @@ const struct check_kind_type check_kinds[CHECK_KINDS] = {
     [CHECK_NEAR_TWO_LABELS] = {"near_with_two_labels", CHECK_WARNING},
     [CHECK_BLANK] = {"blank", CHECK_WARNING},
     [CHECK_LEAK] = {"leak", CHECK_WARNING},
+    [CHECK_TRANSPOSED] = {"transposed", CHECK_WARNING},
     [CHECK_CLASS_ABSENT] = {"class_absent", CHECK_WARNING},
     [CHECK_IMBALANCE] = {"imbalance", CHECK_WARNING},
     [CHECK_SAME] = {"same", CHECK_WARNING},
@@ -176,6 +177,7 @@ static void count_findings(struct check *check)
     }
     for (int i = 0; i < CHECK_PROPERTIES; i++)
         check->found[CHECK_LEAK] += check->properties[i].leak;
+    check->found[CHECK_TRANSPOSED] = dataset_seems_transposed(check->data);
     count_copies(check);
     judge_classes(check);
 }

@@ -23,6 +23,7 @@ enum check_kind {
     CHECK_NEAR_TWO_LABELS,
     CHECK_BLANK,        /* all pixels equal */
     CHECK_LEAK,         /* the class can be told by a property of the file */
+    CHECK_TRANSPOSED,   /* the channels seem to come first; about the whole, as imbalance is */
     CHECK_CLASS_ABSENT, /* from a split */
     CHECK_IMBALANCE,    /* the largest class beside the smallest, in the training split */
     CHECK_SAME,         /* within a split, under one label */
@@ -78,7 +79,7 @@ struct check {
     size_t *class_counts[2]; /* [classes] in train and test; labels in range alone */
     struct check_property properties[CHECK_PROPERTIES]; /* of files */
     size_t found[CHECK_KINDS]; /* images; of CHECK_LEAK properties, of CHECK_CLASS_ABSENT classes,
-                                * of CHECK_IMBALANCE 1 */
+                                * of CHECK_TRANSPOSED and CHECK_IMBALANCE 1 */
 };
 
 /* `data` as dataset_inspect() opens it; it has to outlive the check. The same findings on any

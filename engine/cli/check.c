@@ -48,7 +48,7 @@ static struct json_object *place_json(const struct check *check, size_t image)
 
 /* --- what findings say --- */
 
-/* "%zu" is how many; where the number is not 1 `many` says it. */
+/* "%s", if it is there, is how many; where the number is not 1 `many` says it. */
 static const struct finding_text {
     const char *one, *many;
 } finding_texts[CHECK_KINDS] = {
@@ -70,6 +70,7 @@ static const struct finding_text {
                      "%s images are blank: all their pixels are equal"},
     [CHECK_LEAK] = {"%s property of the files tells the class", "%s properties of the files tell "
                                                                 "the class"},
+    [CHECK_TRANSPOSED] = {"the images seem to have their channels first, not last", NULL},
     [CHECK_CLASS_ABSENT] = {"%s class has no image in a split", "%s classes have no image in a "
                                                                 "split"},
     [CHECK_IMBALANCE] = {"the largest class has more than %s times the training images of the "
@@ -87,9 +88,12 @@ static void print_headline(const struct check *check, enum check_kind kind)
     const size_t count = kind == CHECK_IMBALANCE ? CHECK_IMBALANCE_RATIO : check->found[kind];
     const struct finding_text *text = &finding_texts[kind];
     const char *const format = text->many && count != 1 ? text->many : text->one;
-    const char *at = strstr(format, "%s");
-    printf("\n%-8s %.*s%s%s\n", severities[check_kinds[kind].severity], (int)(at - format), format,
-           count_text(count), at + strlen("%s"));
+    const char *const at = strstr(format, "%s");
+    printf("\n%-8s ", severities[check_kinds[kind].severity]);
+    if (at)
+        printf("%.*s%s%s\n", (int)(at - format), format, count_text(count), at + strlen("%s"));
+    else
+        printf("%s\n", format);
 }
 
 /* --- their lists --- */
@@ -199,6 +203,7 @@ static void print_absent(const struct check *check)
 
 static void print_finding(const struct check *check, enum check_kind kind)
 {
+    char text[TRANSPOSED_BYTES];
     print_headline(check, kind);
     switch (kind) {
     case CHECK_UNREADABLE:
@@ -211,6 +216,10 @@ static void print_finding(const struct check *check, enum check_kind kind)
         break;
     case CHECK_CLASS_ABSENT:
         print_absent(check);
+        break;
+    case CHECK_TRANSPOSED:
+        experiment_transposed_text(check->data, text, sizeof text);
+        printf("         %s\n", text);
         break;
     case CHECK_IMBALANCE: /* the table of classes shows it */
         break;

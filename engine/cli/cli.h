@@ -62,6 +62,10 @@ enum colonnade_status experiment_graph(struct graph **graph, struct config *conf
 void experiment_warn(struct config *config, const struct settings *settings,
                      const struct graph *graph);
 
+/* Of data that seem to be transposed: as what they are read, and how they would be put right. */
+enum { TRANSPOSED_BYTES = 160 };
+void experiment_transposed_text(const struct dataset *data, char *text, size_t size);
+
 /* What was passed over, on standard error. */
 void experiment_list_skipped(const struct dataset *data);
 

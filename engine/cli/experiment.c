@@ -76,6 +76,23 @@ static void warn_of_output(struct config *config, const struct graph *graph)
              : "takes any numbers from the last node, and this keeps some back");
 }
 
+void experiment_transposed_text(const struct dataset *data, char *text, size_t size)
+{
+    snprintf(text, size,
+             "/train/images is read as [N, H, W, C]: %dx%d pixels of %d channels; if it is "
+             "[N, C, H, W], transpose it (0, 2, 3, 1)",
+             data->h, data->w, data->c);
+}
+
+static void warn_of_data(struct config *config, const struct dataset *data)
+{
+    char text[TRANSPOSED_BYTES];
+    if (!dataset_seems_transposed(data))
+        return;
+    experiment_transposed_text(data, text, sizeof text);
+    warn(config, config_section(config, "data"), "path", "%s", text);
+}
+
 void experiment_warn(struct config *config, const struct settings *settings,
                      const struct graph *graph)
 {
@@ -100,6 +117,7 @@ enum colonnade_status experiment_graph(struct graph **graph, struct config *conf
                      error));
     TRY(config_check_all_read(config, error));
     TRY(graph_freeze(made, config, &settings.freeze, error));
+    warn_of_data(config, data);
     experiment_warn(config, &settings, made);
     *graph = made;
     made = NULL;

@@ -134,6 +134,10 @@ enum colonnade_status dataset_describe(struct dataset **data, struct config *con
 enum colonnade_status dataset_inspect(struct dataset **data, struct config *config, uint64_t seed,
                                       struct colonnade_error *error);
 
+/* Whether the images of an HDF5 file seem to be [N, C, H, W], though they are read as
+ * [N, H, W, C]: as high as images have channels, and with more channels than they have. */
+bool dataset_seems_transposed(const struct dataset *data);
+
 /* Whether dataset_open() will leave images in their files for want of [data] memory. Lists files,
  * and reads no image. */
 enum colonnade_status dataset_streams(bool *streams, struct config *config,

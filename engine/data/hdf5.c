@@ -231,6 +231,12 @@ static enum colonnade_status open_hdf5(struct dataset *data, const struct data_s
     return status;
 }
 
+bool dataset_seems_transposed(const struct dataset *data)
+{
+    const bool high_as_channels = data->h == 1 || data->h == 3 || data->h == 4;
+    return strcmp(data->source, hdf5_source.name) == 0 && high_as_channels && data->c > 4;
+}
+
 const struct source_type hdf5_source = {
     .name = "hdf5",
     .help = "one HDF5 file with /train/images, /train/labels, /test/images, /test/labels",

@@ -82,6 +82,22 @@ def test_clean_data_are_clean(program, data):
     assert result["classes"] == [{"name": str(i), "train": 15, "test": 5} for i in range(4)]
 
 
+def test_images_with_their_channels_first_are_doubted(program, data):
+    doubt = ("/train/images is read as [N, H, W, C]: 3x24 pixels of 24 channels; if it is "
+             "[N, C, H, W], transpose it (0, 2, 3, 1)\n")
+    data.train, data.test = (images.transpose(0, 3, 1, 2) for images in (data.train, data.test))
+    text, result = data.check(program)
+    assert findings(result)["transposed"] == ("warning", 1)
+    assert doubt in text
+    for verb in ("summary", "train"):
+        error = program.run(verb, "small.ini").stderr
+        assert f"small.ini:3: warning: {doubt}" in error
+    data.train, data.test = data.train[:, :, :, :4], data.test[:, :, :, :4]
+    assert "transposed" not in findings(data.check(program)[1])
+    data.train, data.test = (images.transpose(0, 2, 3, 1) for images in (data.train, data.test))
+    assert "transposed" not in findings(data.check(program)[1])
+
+
 def test_the_number_of_threads_changes_nothing(program, data):
     data.train[5], data.test[7] = nearly(data.train[1]), data.train[3]
     results = [data.check(program, "--threads", n, status=1)[1] for n in (1, 3)]
