@@ -85,40 +85,45 @@ static void key_readers(const char *key, char *list, size_t bytes)
                                      (*type)->name);
 }
 
-/* `replaced`: by --set, in the place of the file's source, whose keys are taken away then. */
-static enum colonnade_status check_key(const struct config *config, struct section *section,
-                                       const struct source_type *type, bool replaced,
-                                       const struct key *key, struct colonnade_error *error)
+/* Where --set has put another source in the place of the file's, takes the file's keys for that one
+ * away. */
+static void drop_replaced(struct section *section)
 {
     char readers[256];
-    const struct entry *entry = config_entry(section, key->name);
-    const bool read = reads_key(type, key->name);
-    key_readers(key->name, readers, sizeof readers);
-    if (!entry && read && !key->fallback)
-        return config_error(config, section, "source", error,
-                            "[data] source = %s needs the key '%s': %s", type->name, key->name,
-                            key->help);
-    if (!entry || read || !readers[0])
-        return COLONNADE_OK;
-    if (!replaced || entry->line == 0)
-        return config_error(config, section, key->name, error,
-                            "[data] %s is only for source = %s; it means nothing to %s", key->name,
-                            readers, type->name);
-    config_remove_entry(section, key->name);
-    return COLONNADE_OK;
+    const struct entry *source = section ? config_entry(section, "source") : NULL;
+    const struct source_type *const *type = source_types;
+    while (source && *type && strcmp((*type)->name, source->value) != 0)
+        type++;
+    if (!source || source->line > 0 || !*type)
+        return;
+    for (size_t i = 0; i < data_key_count; i++) {
+        const char *name = data_keys[i].name;
+        const struct entry *entry = config_entry(section, name);
+        key_readers(name, readers, sizeof readers);
+        if (entry && entry->line > 0 && readers[0] && !reads_key(*type, name))
+            config_remove_entry(section, name);
+    }
 }
 
-static enum colonnade_status check_keys(const struct config *config, struct section *section,
+static enum colonnade_status check_keys(const struct config *config, const struct section *section,
                                         const struct source_type *type,
                                         struct colonnade_error *error)
 {
-    enum colonnade_status status = COLONNADE_OK;
-    const struct entry *source = config_entry(section, "source");
-    const bool replaced = source && source->line == 0;
-    for (size_t i = 0; i < data_key_count; i++)
-        TRY(check_key(config, section, type, replaced, &data_keys[i], error));
-out:
-    return status;
+    char readers[256];
+    for (size_t i = 0; i < data_key_count; i++) {
+        const struct key *key = &data_keys[i];
+        bool given = config_entry(section, key->name) != NULL, read = reads_key(type, key->name);
+        if (read && !given && !key->fallback)
+            return config_error(config, section, "source", error,
+                                "[data] source = %s needs the key '%s': %s", type->name, key->name,
+                                key->help);
+        key_readers(key->name, readers, sizeof readers);
+        if (given && !read && readers[0])
+            return config_error(config, section, key->name, error,
+                                "[data] %s is only for source = %s; it means nothing to %s",
+                                key->name, readers, type->name);
+    }
+    return COLONNADE_OK;
 }
 
 static enum colonnade_status read_settings(struct config *config, struct section **section,
@@ -127,6 +132,7 @@ static enum colonnade_status read_settings(struct config *config, struct section
 {
     enum colonnade_status status = COLONNADE_OK;
     *section = config_section(config, "data");
+    drop_replaced(*section);
     TRY(config_read(config, *section, "data", data_keys, data_key_count, NULL, settings, error));
     TRY(check_keys(config, *section, source_types[settings->source], error));
     settings->config = config;

@@ -496,6 +496,8 @@ def test_a_source_that_is_set_takes_the_keys_of_the_files_away(program, pictures
     program.run("train", "small.ini", "--quiet", "--out", "hdf5.h5", *packed)
     assert_same(results(program.folder / "folder.h5"), results(program.folder / "hdf5.h5"))
     assert "size" not in program.run("summary", "hdf5.h5").stderr
+    program.run("train", "small.ini", "--quiet", "--set", "data.source=synthetic", "--set",
+                "data.shape=3x12x16", "--set", "data.count=40", "--out", "synthetic.h5")
     for arguments in (["--set", "data.source=folder"], [*packed, "--set", "data.size=8x8"]):
         message = program.run("eval", "hdf5.h5", *arguments, status=2).stderr
         assert "size" in message
