@@ -104,7 +104,8 @@ struct colonnade_epoch {
 /* How to train; all zero is fine. */
 struct colonnade_training {
     int threads; /* 0: as the config says, else all that this process may use */
-    bool resume; /* go on from the run file where there is one, with the experiment's epochs */
+    bool resume; /* go on from the run file where there is one, with the experiment's epochs, which
+                  * cannot be below those done */
     /* Called after each epoch, or NULL. False ends the training: the run file is brought up to
      * date for a later resume, and the status is COLONNADE_INTERRUPTED. */
     bool (*progress)(void *context, const struct colonnade_epoch *epoch);
@@ -115,7 +116,7 @@ struct colonnade_training {
  * date while training, as often as the config says; folders on the way are made. Its metrics stand
  * beside it meanwhile, in PATH.live. `training` may be NULL.
  *
- * COLONNADE_USAGE where a run file to resume was made with another config; COLONNADE_FAILURE where
+ * COLONNADE_USAGE where a run file to resume was made with another config, or is further already; COLONNADE_FAILURE where
  * a file stands in its place that is no run file, and where training fails: the run file then says
  * so and why, and is of the last checkpoint where numbers were no longer finite, else of the last
  * step. It can be resumed. */

@@ -292,8 +292,9 @@ static enum colonnade_status resume(struct colonnade_experiment *experiment,
 {
     enum colonnade_status status = COLONNADE_OK;
     struct run *loaded = NULL;
+    int epochs_before;
     const char *path = colonnade_experiment_output(experiment);
-    TRY(resume_load(&loaded, path, experiment->run.run->config, error));
+    TRY(resume_load(&loaded, path, experiment->run.run->config, &epochs_before, error));
     TRY(experiment_check_data(loaded, experiment->data, error));
     TRY(experiment_know_data(loaded, experiment->data, path, error));
     run_destroy(experiment->run.run);

@@ -66,8 +66,10 @@ enum colonnade_status resume_check(const struct config *before, const struct con
                                    struct colonnade_error *error);
 
 /* A run out of its file, to go on with under the settings of `config`. Only keys that change
- * nothing of what was trained so far may differ from those that the file holds. */
+ * nothing of what was trained so far may differ from those that the file holds, and epochs and
+ * max_steps may not be below what is done. `epochs_before`: where the schedule goes by the epochs
+ * and these have changed, what they were; else 0. */
 enum colonnade_status resume_load(struct run **run, const char *path, const struct config *config,
-                                  struct colonnade_error *error);
+                                  int *epochs_before, struct colonnade_error *error);
 
 #endif

@@ -2,6 +2,7 @@
 #include "engine/experiment.h"
 #include "engine/store/store.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -134,15 +135,51 @@ enum colonnade_status resume_check(const struct config *before, const struct con
     return COLONNADE_OK;
 }
 
+/* What is trained stays trained. */
+static enum colonnade_status check_reach(const struct run *run, const char *path,
+                                         const struct config *config, struct colonnade_error *error)
+{
+    const struct settings *settings = &run->settings;
+    const struct progress *progress = &run->progress;
+    const struct section *train = find_section(config, "train");
+    const int epochs =
+        progress->epoch + (progress->batch > 0); /* the last one may be begun alone */
+    if (settings->epochs < epochs)
+        return config_error(config, train, "epochs", error,
+                            "epochs = %d: the run in %s has come to epoch %d already; it "
+                            "goes on to that one or a later one",
+                            settings->epochs, path, epochs);
+    if (settings->max_steps && settings->max_steps < (uint64_t)progress->step)
+        return config_error(config, train, "max_steps", error,
+                            "max_steps = %" PRIu64 ": the run in %s has done %ld steps already; it "
+                            "goes on to that many or more",
+                            settings->max_steps, path, progress->step);
+    return COLONNADE_OK;
+}
+
+/* Whether the learning rate goes by the number of epochs: then it differs where the fewer end. */
+static bool goes_by_epochs(const struct settings *settings, int before)
+{
+    enum { AN_EPOCH = 1000 };
+    struct settings then = *settings;
+    then.epochs = before;
+    const int least = before < settings->epochs ? before : settings->epochs;
+    const long last = (long)least * AN_EPOCH - 1;
+    return last > 0 && schedule_lr(&then, last, AN_EPOCH) != schedule_lr(settings, last, AN_EPOCH);
+}
+
 enum colonnade_status resume_load(struct run **run, const char *path, const struct config *config,
-                                  struct colonnade_error *error)
+                                  int *epochs_before, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     struct run *loaded = NULL;
     TRY(run_load(&loaded, path, error));
     const struct key_name *ignored = loaded->data.checksum_images ? free_keys : free_keys + 1;
     TRY(resume_check(loaded->config, config, path, ignored, error));
+    const int before = loaded->settings.epochs;
     TRY(take_free_keys(loaded, config, error));
+    TRY(check_reach(loaded, path, config, error));
+    *epochs_before = goes_by_epochs(&loaded->settings, before) ? before : 0;
     *run = loaded;
     loaded = NULL;
 out:

@@ -60,6 +60,12 @@ static enum colonnade_status check_distinct(const struct job *jobs, size_t count
     return COLONNADE_OK;
 }
 
+static void print_schedule(const struct job *job, const struct run *run, int epochs_before)
+{
+    fprintf(stderr, "%s: schedule = %s goes by epochs, from here on by %d and not %d\n", job->path,
+            schedule_names[run->settings.schedule], run->settings.epochs, epochs_before);
+}
+
 /* Everything that can be wrong with a config or its destination, before its data are read. */
 static enum colonnade_status check_job(struct job *job, const struct options *options,
                                        struct keeper *keeper, struct colonnade_error *error)
@@ -84,10 +90,13 @@ static enum colonnade_status open_run(struct run **run, struct dataset **data, s
 {
     enum colonnade_status status = COLONNADE_OK;
     struct weights_taken taken = {0};
+    int epochs_before;
     const struct data_request request = {.seed = job->settings.seed,
                                          .threads = experiment_threads(options, &job->settings)};
     if (keeper->own) {
-        TRY(resume_load(run, keeper->path, job->config, error));
+        TRY(resume_load(run, keeper->path, job->config, &epochs_before, error));
+        if (epochs_before && !options->quiet)
+            print_schedule(job, *run, epochs_before);
         TRY(experiment_data(data, (*run)->config, &request, error));
         TRY(experiment_check_data(*run, *data, error));
     } else {

@@ -34,6 +34,39 @@ def data(program):
     return program
 
 
+@pytest.mark.parametrize("key, message", [
+    ("epochs=1", "epochs = 1: the run in small.h5 has come to epoch 2 already"),
+    ("epochs=0", "epochs = 0: the run in small.h5 has come to epoch 2 already"),
+    ("max_steps=11", "max_steps = 11: the run in small.h5 has done 12 steps already")])
+def test_what_is_done_cannot_be_taken_back(trained, key, message):
+    before = (trained.folder / "small.h5").read_bytes()
+    said = trained.run("train", "small.ini", "--resume", "--set", f"train.{key}", status=2).stderr
+    assert said.startswith(f"small.ini: --set train.{key}: {message}; it goes on to that ")
+    assert (trained.folder / "small.h5").read_bytes() == before
+    trained.run("train", "small.ini", "--resume", "--set", "train.max_steps=12")
+
+
+def test_an_epoch_that_is_begun_cannot_be_taken_back(program):
+    train = ["train", program.config(), "--quiet", "--set"]
+    program.run(*train, "train.max_steps=8")  # of 6 an epoch
+    said = program.run(*train, "train.epochs=1", "--resume", status=2).stderr
+    assert "the run in small.h5 has come to epoch 2 already" in said
+    program.run(*train, "train.epochs=2", "--resume")
+
+
+@pytest.mark.parametrize("schedule", ["constant", "step", "cosine", "linear", "onecycle"])
+@pytest.mark.parametrize("epochs", [2, 3])
+def test_it_is_said_where_another_number_of_epochs_moves_the_schedule(program, schedule, epochs):
+    train = ["train", program.config(), "--set", f"train.schedule={schedule}"]
+    program.run(*train)
+    said = program.run(*train, "--resume", "--set", f"train.epochs={epochs}").stderr
+    line = f"small.ini: schedule = {schedule} goes by epochs, from here on by {epochs} and not 2\n"
+    moves = epochs != 2 and schedule in ("cosine", "linear", "onecycle")
+    assert (line in said) == moves and ("goes by epochs" in said) == moves
+    assert program.run(*train, "--resume", "--quiet", "--set",
+                       f"train.epochs={epochs + 1}").stderr == ""
+
+
 def test_the_file_says_what_the_images_are_known_by(data):
     """The formula of docs/run-file.md."""
     with h5py.File(data.folder / "small.h5") as run, h5py.File(data.folder / "data.h5") as file:
