@@ -1,10 +1,14 @@
-/* Which known name a mistyped one was meant to be. Knows nothing of configs. */
+/* Which known name a mistyped one, or one that other programs have for it, was meant to be. Knows
+ * nothing of configs. */
 #include "engine/config/config.h"
 
 #include <ctype.h>
 #include <string.h>
 
-enum { LONGEST = 64 }; /* bytes; a longer name has no nearest */
+enum {
+    LONGEST = 64,      /* bytes; a longer name has no nearest */
+    SHORTEST_PART = 3, /* fewer letters are in names of any meaning */
+};
 
 static size_t smaller(size_t a, size_t b)
 {
@@ -37,7 +41,34 @@ static size_t edit_distance(const char *a, const char *b)
     return row[length];
 }
 
-const char *nearest_name(const char *name, const char *const *names)
+/* What PyTorch, Keras and scikit-learn call what has a name here that looks unlike it. */
+static const struct {
+    const char *foreign, *name;
+} foreign_names[] = {
+    {"learning_rate", "lr"},
+    {"out_channels", "filters"},
+    {"out_features", "units"},
+    {"num_classes", "units"},
+    {"p", "rate"},
+    {"patience", "early_stop"},
+    {"linear", "dense"},
+    {"adaptiveavgpool2d", "globalavgpool"},
+    {"globalaveragepooling2d", "globalavgpool"},
+    {"swish", "silu"},
+    {"mnist", "idx"},
+};
+
+static const char *find_foreign(const char *name, const char *const *names)
+{
+    for (size_t i = 0; i < sizeof foreign_names / sizeof *foreign_names; i++)
+        for (const char *const *known = names; *known; known++)
+            if (strcasecmp(foreign_names[i].foreign, name) == 0 &&
+                strcmp(foreign_names[i].name, *known) == 0)
+                return *known;
+    return NULL;
+}
+
+static const char *find_slip(const char *name, const char *const *names)
 {
     const char *nearest = NULL;
     size_t least = LONGEST, length = strlen(name);
@@ -55,4 +86,28 @@ const char *nearest_name(const char *name, const char *const *names)
         }
     }
     return nearest;
+}
+
+/* The longest name that is a part of `name`, else the shortest that it is a part of. */
+static const char *find_part(const char *name, const char *const *names)
+{
+    const char *part = NULL, *whole = NULL;
+    const size_t length = strlen(name);
+    for (; *names && length <= LONGEST; names++) {
+        const size_t other = strlen(*names);
+        if (other >= SHORTEST_PART && strcasestr(name, *names) && (!part || other > strlen(part)))
+            part = *names;
+        if (length >= SHORTEST_PART && strcasestr(*names, name) &&
+            (!whole || other < strlen(whole)))
+            whole = *names;
+    }
+    return part ? part : whole;
+}
+
+const char *nearest_name(const char *name, const char *const *names)
+{
+    const char *nearest = find_foreign(name, names);
+    if (!nearest)
+        nearest = find_slip(name, names);
+    return nearest ? nearest : find_part(name, names);
 }

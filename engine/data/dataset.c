@@ -126,12 +126,30 @@ static enum colonnade_status check_keys(const struct config *config, const struc
     return COLONNADE_OK;
 }
 
+/* There is no [data]: it may have been written in another way, as no node, which has a type. */
+static enum colonnade_status raise_no_section(const struct config *config,
+                                              struct colonnade_error *error)
+{
+    static const char *const wanted[] = {"data", NULL};
+    for (size_t i = 0; i < config->count; i++) {
+        const struct section *section = &config->sections[i];
+        if (!config_entry(section, "type") && nearest_name(section->name, wanted))
+            return config_error(config, section, NULL, error,
+                                "nothing reads the section [%s]; did you mean [data]?",
+                                section->name);
+    }
+    return config_error(config, NULL, NULL, error,
+                        "there is no section [data]: its source and path say where the images are");
+}
+
 static enum colonnade_status read_settings(struct config *config, struct section **section,
                                            struct data_settings *settings,
                                            struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     *section = config_section(config, "data");
+    if (!*section)
+        TRY(raise_no_section(config, error));
     drop_replaced(*section);
     TRY(config_read(config, *section, "data", data_keys, data_key_count, NULL, settings, error));
     TRY(check_keys(config, *section, source_types[settings->source], error));

@@ -268,3 +268,34 @@ def test_a_warmup_that_training_does_not_get_over_is_warned_of(program, verb):
     assert warnings(program, verb, "train.warmup=2") == [
         "--set train.warmup=2: warning: [train] warmup = 2 is not less than epochs = 2: the "
         "learning rate still rises towards lr = 0.05 when training ends"]
+
+
+# --- names of other programs ---
+
+@pytest.mark.parametrize("ours, theirs, meant", [
+    ("batch =", "batch_size =", "batch"), ("lr =", "learning_rate =", "lr"),
+    ("filters =", "out_channels =", "filters"), ("units =", "num_classes =", "units"),
+    ("kernel = 3", "kernel_size = 3", "kernel"), ("classes = 4", "num_classes = 4", "classes"),
+    ("type = conv", "type = Conv2d", "conv"), ("type = dense", "type = Linear", "dense"),
+    ("type = maxpool", "type = MaxPool2d", "maxpool"),
+    ("type = maxpool", "type = BatchNorm2d", "batchnorm"),
+    ("type = maxpool", "type = Flatten", "flatten"),
+    ("type = maxpool", "type = Dropout", "dropout"),
+    ("type = maxpool\nkernel = 2", "type = dropout\np = 2", "rate"),
+    ("activation = relu", "activation = ReLU", "relu"),
+    ("[data]", "[Data]", "[data]"), ("[data]", "[dataset]", "[data]"),
+    ("[train]", "[Train]", "[train]"), ("[run]", "[runs]", "[run]"),
+])
+def test_names_of_other_programs_lead_to_ours(program, ours, theirs, meant):
+    assert ours in CONFIG
+    program.config(text=CONFIG.replace(ours, theirs, 1))
+    error = program.run("summary", "small.ini", status=2).stderr
+    meant = meant if "[" in meant else f"'{meant}'"
+    assert re.match(r"small\.ini:\d+: ", error) and f"did you mean {meant}?" in error
+
+
+def test_a_config_without_data_is_told_so(program):
+    text = CONFIG[CONFIG.index("[train]"):]
+    program.config(text=text)
+    assert program.run("summary", "small.ini", status=2).stderr == (
+        "small.ini: there is no section [data]: its source and path say where the images are\n")

@@ -703,7 +703,9 @@ Test(config, refuses_malformed_overrides)
 
 Test(config, finds_the_nearest_name)
 {
-    static const char *const names[] = {"kernel", "stride", "lr", "padding", "x", NULL};
+    static const char *const names[] = {
+        "kernel", "stride", "lr",      "padding",       "x", "maxpool", "avgpool", "weight_decay",
+        "dense",  "rate",   "filters", "globalavgpool", NULL};
     static const struct {
         const char *name, *nearest;
     } cases[] = {
@@ -719,6 +721,17 @@ Test(config, finds_the_nearest_name)
         {"y", NULL},           /* a whole name replaced */
         {"paddings", "padding"},
         {"dilation", NULL},
+        {"kernel_size", "kernel"}, /* a part of it */
+        {"MaxPooling2D", "maxpool"},
+        {"decay", "weight_decay"}, /* it is a part */
+        {"pool", "maxpool"},
+        {"learning_rate", "lr"}, /* not "rate", which is a part */
+        {"out_channels", "filters"},
+        {"Linear", "dense"},
+        {"p", "rate"},
+        {"AdaptiveAvgPool2d", "globalavgpool"}, /* not "avgpool" */
+        {"out_features", NULL},                 /* "units" is none of the names */
+        {"lr2x", NULL},                         /* two letters are no part */
         {"", NULL},
         {"kernelkernelkernelkernelkernelkernelkernelkernelkernelkernelkernelkernel", NULL},
     };
