@@ -41,24 +41,42 @@ static enum colonnade_status begin(void *context, const struct run *run, size_t 
     return COLONNADE_OK;
 }
 
+/* Puts a bar between the two texts, as long as `columns` leave room for, and none where there is
+ * none. What then is still too long loses its parts, two blanks between, from the first on: the
+ * time that is left stands last. */
+static void fit_line(char *line, size_t columns, const char *before, const char *after,
+                     double share)
+{
+    char bar[BAR_WIDTH + 1] = "";
+    const size_t taken = strlen(before) + strlen(" [] ") + strlen(after);
+    const size_t room = columns > taken ? columns - taken : 0;
+    const size_t width = room < BAR_WIDTH ? room : BAR_WIDTH;
+    memset(bar, ' ', width);
+    memset(bar, '=', (size_t)(share * (double)width));
+    snprintf(line, LINE_BYTES, width > 0 ? "%s [%s] %s" : "%s%s %s", before, bar, after);
+    const char *rest = line;
+    while (strlen(rest) > columns && strstr(rest, "  "))
+        rest = strstr(rest, "  ") + 2;
+    memmove(line, rest, strlen(rest) + 1);
+    if (strlen(line) > columns)
+        line[columns] = '\0';
+}
+
 static void draw(struct progress_display *display, const struct run *run, double now)
 {
     const struct progress *progress = &run->progress;
     size_t done = progress->batch < display->batches ? progress->batch : display->batches;
-    size_t filled = display->batches ? done * BAR_WIDTH / display->batches : 0;
+    double share = display->batches ? (double)done / (double)display->batches : 0;
     double elapsed = now - display->epoch_start;
     double rate = (double)(progress->samples - display->samples_first) / fmax(elapsed, 1e-9);
     double left = (double)(display->batches - done) * run->settings.batch / fmax(rate, 1e-9);
-    char bar[BAR_WIDTH + 1] = "", line[LINE_BYTES];
-    memset(bar, ' ', BAR_WIDTH);
-    memset(bar, '=', filled);
-    snprintf(line, sizeof line, "epoch %d/%d [%s] %zu/%zu  loss %.4f  %s images/s  %s left",
-             progress->epoch + 1, run->settings.epochs, bar, done, display->batches,
-             progress->loss_sum / fmax((double)progress->samples, 1), count_text((uint64_t)rate),
-             duration_text(left));
-    size_t columns = terminal_size(STDERR_FILENO).columns;
-    if (columns < sizeof line)
-        line[columns - 1] = '\0'; /* a line that wraps cannot be drawn over */
+    char line[LINE_BYTES], epoch[40], figures[120];
+    snprintf(epoch, sizeof epoch, "epoch %d/%d", progress->epoch + 1, run->settings.epochs);
+    snprintf(figures, sizeof figures, "%zu/%zu  loss %.4f  %s images/s  %s left", done,
+             display->batches, progress->loss_sum / fmax((double)progress->samples, 1),
+             count_text((uint64_t)rate), duration_text(left));
+    /* A line that wraps cannot be drawn over. */
+    fit_line(line, terminal_size(STDERR_FILENO).columns - 1, epoch, figures, share);
     fprintf(stderr, "\r%s\033[K", line);
     display->drawn = true;
     display->last_draw = now;

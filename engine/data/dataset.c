@@ -90,7 +90,7 @@ static void key_readers(const char *key, char *list, size_t bytes)
 static void drop_replaced(struct section *section)
 {
     char readers[256];
-    const struct entry *source = section ? config_entry(section, "source") : NULL;
+    const struct entry *source = config_entry(section, "source");
     const struct source_type *const *type = source_types;
     while (source && *type && strcmp((*type)->name, source->value) != 0)
         type++;

@@ -1,10 +1,14 @@
 """train: its events, its run files, what ends it, and going on."""
+import fcntl
 import html
 import json
 import os
 import pty
+import re
 import signal
+import struct
 import subprocess
+import termios
 import time
 
 import pytest
@@ -66,8 +70,10 @@ def test_quiet_shows_no_progress(program):
     assert program.run("train", program.config(), "--quiet").stderr == ""
 
 
-def test_a_terminal_gets_a_bar(program):
+def on_a_terminal(program, columns):
+    """What a training draws on a terminal as wide, and its standard output."""
     ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     process = subprocess.Popen([program.path, "train", program.config(), "--set",
                                 "train.epochs=40"], cwd=program.folder, stderr=theirs,
                                stdout=subprocess.PIPE, env={**program.environment, "TERM": "xterm"})
@@ -83,8 +89,24 @@ def test_a_terminal_gets_a_bar(program):
         seen += some
     os.close(ours)
     assert process.wait() == 0
-    assert b"\r" in seen and b"[" in seen and b"\033[K" in seen
-    assert process.stdout.read().startswith(b"small.h5: ")
+    return seen.decode(), process.stdout.read()
+
+
+def test_a_terminal_gets_a_bar(program):
+    seen, result = on_a_terminal(program, 80)
+    assert "\r" in seen and "[" in seen and "\033[K" in seen
+    assert result.startswith(b"small.h5: ")
+
+
+@pytest.mark.parametrize("columns", [200, 80, 60, 40, 20, 5])
+def test_the_bar_fits_the_terminal_and_ends_with_the_time_that_is_left(program, columns):
+    seen, _ = on_a_terminal(program, columns)
+    drawn = re.findall(r"\r([^\r\n\033]+)\033\[K", seen)
+    assert drawn
+    for line in drawn:
+        assert len(line) < columns
+        assert columns < 20 or re.search(r"\d:\d\d left$", line)
+        assert columns < 80 or re.search(r"^epoch \d+/40 \[[ =]+\] \d/6  loss \d", line)
 
 
 def test_out_and_set_decide_the_run_file(program):
