@@ -114,12 +114,14 @@ struct colonnade_training {
 
 /* Trains to the end, scores the test split and leaves the run file, which is also brought up to
  * date while training, as often as the config says; folders on the way are made. Its metrics stand
- * beside it meanwhile, in PATH.live. `training` may be NULL.
+ * beside it meanwhile, in PATH.live. A run that stood there and was further, with whole epochs, is
+ * kept as PATH.replaced where the training ends before its first checkpoint came due. `training`
+ * may be NULL.
  *
- * COLONNADE_USAGE where a run file to resume was made with another config, or is further already; COLONNADE_FAILURE where
- * a file stands in its place that is no run file, and where training fails: the run file then says
- * so and why, and is of the last checkpoint where numbers were no longer finite, else of the last
- * step. It can be resumed. */
+ * COLONNADE_USAGE where a run file to resume was made with another config, or is further already;
+ * COLONNADE_FAILURE where a file stands in its place that is no run file, and where training fails:
+ * the run file then says so and why, and is of the last checkpoint where numbers were no longer
+ * finite, else of the last step. It can be resumed. */
 COLONNADE_API enum colonnade_status
 colonnade_experiment_train(struct colonnade_experiment *experiment,
                            const struct colonnade_training *training,

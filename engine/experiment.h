@@ -33,6 +33,10 @@ struct keeper {
     int epoch;      /* epochs done, */
     long step;      /* and steps, in that file */
     double seconds; /* that all saving took */
+    /* The run that stands there and will be replaced: a step or more, or none. */
+    enum run_status other_status;
+    int other_epochs;
+    long other_steps;
     /* Told of a save that failed while training goes on, which the next checkpoint tries again, and
      * of a failure that could not be written down. NULL: a save that fails ends the training. */
     void (*tell)(void *context, const char *message);
@@ -50,7 +54,9 @@ enum colonnade_status keeper_open(struct keeper *keeper, const char *path, bool 
                                   struct colonnade_error *error);
 void keeper_close(struct keeper *keeper);
 
-/* For train(); the keeper stays the caller's. At an end that is a failure a run that is in a sound
+/* For train(); the keeper stays the caller's. Another run in the file is replaced at the first
+ * checkpoint that comes due; where the training ends before that, and the other is further and has
+ * whole epochs, it stays as PATH.replaced. At an end that is a failure a run that is in a sound
  * state is saved as failed, and of one that is not the file's last state is marked so. */
 struct sink keeper_sink(struct keeper *keeper);
 

@@ -9,19 +9,24 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static const double least_seconds = 1;  /* from one writing of the metrics to the next */
 static const double most_share = 0.005; /* of the time, that writing them may take */
 
 /* A mistyped output must not cost a file of another kind. */
-static enum colonnade_status check_replaceable(const char *path, struct colonnade_error *error)
+static enum colonnade_status check_replaceable(struct keeper *keeper, struct colonnade_error *error)
 {
     struct run *old = NULL;
     struct colonnade_error reason = {0};
-    enum colonnade_status status = run_load(&old, path, &reason);
-    run_destroy(old);
-    if (status == COLONNADE_OK)
+    const char *path = keeper->path;
+    if (run_load(&old, path, &reason) == COLONNADE_OK) {
+        keeper->other_status = old->status;
+        keeper->other_epochs = old->progress.epoch;
+        keeper->other_steps = old->progress.step;
+        run_destroy(old);
         return COLONNADE_OK;
+    }
     return error_set(error, COLONNADE_FAILURE,
                      "%s is there and is no run file that could be replaced: %.1024s", path,
                      reason.message);
@@ -41,7 +46,7 @@ enum colonnade_status keeper_open(struct keeper *keeper, const char *path, bool 
         goto out;
     keeper->own = resume;
     if (!resume)
-        TRY(check_replaceable(path, error));
+        TRY(check_replaceable(keeper, error));
 out:
     return status;
 }
@@ -81,10 +86,41 @@ static enum colonnade_status step(void *context, const struct run *run,
     return COLONNADE_OK;
 }
 
+static void tell(const struct keeper *keeper, const char *message)
+{
+    if (keeper->tell)
+        keeper->tell(keeper->context, message);
+}
+
+/* A training that was a mistake, and soon ended, must not cost the run that it replaces: that gets
+ * a second name, or NULL where this need not, or cannot, be. The caller frees it. */
+static char *keep_other(const struct keeper *keeper, const struct run *run)
+{
+    struct colonnade_error reason = {0};
+    char *name = NULL;
+    if (run->status == RUN_TRAINING || run->status == RUN_COMPLETE || keeper->own ||
+        keeper->other_epochs == 0 || keeper->other_steps <= run->progress.step)
+        return NULL;
+    if (file_keep_aside(&name, keeper->path, &reason) == COLONNADE_OK)
+        return name;
+    tell(keeper, reason.message);
+    free(name);
+    return NULL;
+}
+
+static void tell_other(const struct keeper *keeper, const char *name)
+{
+    struct colonnade_error message;
+    error_set(&message, COLONNADE_OK, "%s: the run of %d epoch%s that was there is now %.1024s",
+              keeper->path, keeper->other_epochs, plural((uint64_t)keeper->other_epochs), name);
+    tell(keeper, message.message);
+}
+
 static enum colonnade_status save(struct keeper *keeper, const struct run *run,
                                   struct colonnade_error *error)
 {
     const double start = seconds_now();
+    char *other = keep_other(keeper, run);
     enum colonnade_status status = run_save(run, keeper->path, error);
     keeper->seconds += seconds_now() - start;
     if (status == COLONNADE_OK) {
@@ -92,13 +128,12 @@ static enum colonnade_status save(struct keeper *keeper, const struct run *run,
         keeper->epoch = run->progress.epoch;
         keeper->step = run->progress.step;
     }
+    if (other && status == COLONNADE_OK)
+        tell_other(keeper, other);
+    else if (other)
+        unlink(other);
+    free(other);
     return status;
-}
-
-static void tell(const struct keeper *keeper, const char *message)
-{
-    if (keeper->tell)
-        keeper->tell(keeper->context, message);
 }
 
 static enum colonnade_status checkpoint(void *context, const struct run *run,

@@ -75,7 +75,8 @@ static const struct verb verbs[] = {
     {"train", "CONFIG...", "trains; one run file each",
      "Several configs run one after the other; a failed one does not stop the rest.\n"
      "An older run file of the same name is replaced at the first checkpoint, unless --resume\n"
-     "goes on from it; a file that is no run file is never replaced.\n"
+     "goes on from it; a file that is no run file is never replaced. Interrupted before that\n"
+     "checkpoint is due, the older run is kept as FILE.replaced where it is further.\n"
      "After an interrupt the run file is up to date, and --resume goes on as if nothing had been.\n"
      "Of the config, a resumed run lets these differ: run.output, run.threads, data.path,\n"
      "data.memory, train.epochs, train.max_steps, train.checkpoint_every. Other training images\n"

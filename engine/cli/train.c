@@ -66,6 +66,20 @@ static void print_schedule(const struct job *job, const struct run *run, int epo
             schedule_names[run->settings.schedule], run->settings.epochs, epochs_before);
 }
 
+/* Whoever forgot --resume, or named the wrong file, can still stop. */
+static void print_replaced(const struct keeper *keeper)
+{
+    static const char *const kinds[] = {
+        [RUN_TRAINING] = "an unfinished",
+        [RUN_COMPLETE] = "a complete",
+        [RUN_INTERRUPTED] = "an interrupted",
+        [RUN_FAILED] = "a failed",
+    };
+    fprintf(stderr, "%s: replaces %s run of %d epoch%s\n", keeper->path,
+            kinds[keeper->other_status], keeper->other_epochs,
+            plural((uint64_t)keeper->other_epochs));
+}
+
 /* Everything that can be wrong with a config or its destination, before its data are read. */
 static enum colonnade_status check_job(struct job *job, const struct options *options,
                                        struct keeper *keeper, struct colonnade_error *error)
@@ -239,6 +253,8 @@ static enum colonnade_status train_job(struct job *job, const struct options *op
     struct run *run = NULL;
     struct keeper keeper = {0};
     TRY(check_job(job, options, &keeper, error));
+    if (keeper.other_steps > 0 && !options->quiet)
+        print_replaced(&keeper);
     TRY(open_run(&run, &data, job, options, &keeper, error));
     if (options->profile)
         TRY(profile_create(&run->profile, run->graph, experiment_threads(options, &run->settings),

@@ -221,6 +221,25 @@ enum colonnade_status file_replace_with(const char *path, const struct file_cont
     return replace(path, content, true, error);
 }
 
+enum colonnade_status file_keep_aside(char **name, const char *path, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    char *target = NULL;
+    mode_t mode = 0;
+    TRY(resolve(path, &target, &mode, error));
+    const size_t bytes = strlen(target) + SUFFIX_BYTES;
+    TRY(memory_allocate(name, bytes, 1, "a file name", error));
+    snprintf(*name, bytes, "%s.replaced", target);
+    for (int number = 2; link(target, *name) != 0; number++) {
+        if (errno != EEXIST)
+            RAISE(COLONNADE_FAILURE, "%s: cannot be kept as %s: %s", path, *name, strerror(errno));
+        snprintf(*name, bytes, "%s.replaced-%d", target, number);
+    }
+out:
+    free(target);
+    return status;
+}
+
 /* --- what killed programs left --- */
 
 /* "PID-N", as open_temporary() ends a name. */

@@ -70,6 +70,11 @@ enum colonnade_status file_replace(const char *path, const void *bytes, size_t c
 enum colonnade_status file_replace_lightly(const char *path, const void *bytes, size_t count,
                                            struct colonnade_error *error);
 
+/* Gives the file that `path` leads to a second name beside it, PATH.replaced, or with a number
+ * where there is such a file: so it is not lost when `path` is replaced. The caller frees the name.
+ */
+enum colonnade_status file_keep_aside(char **name, const char *path, struct colonnade_error *error);
+
 /* Takes away what programs that were killed while they replaced `path` have left beside it. What a
  * running one writes stays: its file is locked, on this machine and, where a file system is shared,
  * on others. */

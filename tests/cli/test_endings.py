@@ -170,3 +170,57 @@ def test_an_interrupt_before_training_leaves_nothing(program):
     wait_until((program.folder / ".small.h5.lock").exists, process)
     assert end(process) == 130
     assert [path.name for path in program.folder.iterdir()] == ["small.ini"]
+
+
+# --- the run that was there ---
+
+def test_it_is_said_which_run_is_replaced(program):
+    train = ["train", program.config()]
+    line = "small.h5: replaces {} run of {}\n"
+    assert "replaces" not in program.run(*train, "--set", "train.epochs=0").stderr
+    assert "replaces" not in program.run(*train).stderr  # nothing was trained
+    assert line.format("a complete", "2 epochs") in program.run(
+        *train, "--set", "train.epochs=1").stderr
+    assert "replaces" not in program.run(*train, "--resume").stderr
+    assert program.run(*train, "--quiet", "--set", "train.epochs=1").stderr == ""
+    said = program.run(*train, *BLOWN[1:], status=1).stderr
+    assert line.format("a complete", "1 epoch") in said
+    assert line.format("a failed", "1 epoch") in program.run(*train).stderr
+
+
+def interrupted(program, *arguments):
+    """What a training said that was interrupted after few, large steps."""
+    process = program.start("train", "small.ini", "--set", "data.count=100000", *LONG[1:],
+                            "--set", "train.batch=4096", *arguments)
+    wait_until((program.folder / "small.h5.live").exists, process)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    return said
+
+
+def test_an_interrupt_before_the_first_checkpoint_costs_no_run(program):
+    train = ["train", program.config(), "--quiet", "--set", "train.batch=1",
+             "--set", "train.epochs=10"]
+    path, first = program.folder / "small.h5", program.folder / "small.h5.replaced"
+    program.run(*train)
+    before, steps = path.read_bytes(), steps_of(path)
+    said = interrupted(program)
+    assert f"small.h5: the run of 10 epochs that was there is now {first}\n" in said
+    assert 0 < steps_of(path) < steps and status_of(path) == "interrupted"
+    assert first.read_bytes() == before
+    # What is not further goes; a file of that name does not.
+    program.run(*train, "--set", "train.max_steps=1")
+    assert "is now" not in interrupted(program, "--quiet")
+    program.run(*train)
+    interrupted(program)
+    assert first.read_bytes() == before
+    assert steps_of(program.folder / "small.h5.replaced-2") == steps
+
+
+def test_an_interrupt_after_the_first_checkpoint_keeps_one_run(trained):
+    process = trained.start("train", "small.ini", "--set", "data.count=400000",
+                            "--set", "train.checkpoint_every=1 step", "--set", "train.batch=4096")
+    wait_until(lambda: status_of(trained.folder / "small.h5") == "training", process)
+    assert end(process) == 130
+    assert sorted(path.name for path in trained.folder.iterdir()) == ["small.h5", "small.ini"]
