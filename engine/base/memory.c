@@ -2,6 +2,7 @@
 #include "engine/base/memory.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,6 +24,25 @@ size_t size_align(size_t bytes)
     return padded == SIZE_MAX ? SIZE_MAX : padded / MEMORY_ALIGNMENT * MEMORY_ALIGNMENT;
 }
 
+void memory_text(char *text, size_t size, double bytes)
+{
+    static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};
+    size_t unit = 0;
+    while (bytes >= 999.5 && unit + 1 < COUNT_OF(units)) {
+        bytes /= 1000;
+        unit++;
+    }
+    snprintf(text, size, "%.*f %s", unit && bytes < 99.95 ? 1 : 0, bytes, units[unit]);
+}
+
+static enum colonnade_status raise_no_memory(const char *what, size_t bytes,
+                                             struct colonnade_error *error)
+{
+    char text[32];
+    memory_text(text, sizeof text, (double)bytes);
+    return error_set(error, COLONNADE_FAILURE, "no memory for %s: %s were asked for", what, text);
+}
+
 enum colonnade_status memory_allocate(void *pointer, size_t count, size_t size, const char *what,
                                       struct colonnade_error *error)
 {
@@ -34,7 +54,7 @@ enum colonnade_status memory_allocate(void *pointer, size_t count, size_t size, 
     if (bytes < SIZE_MAX)
         block = aligned_alloc(MEMORY_ALIGNMENT, bytes);
     if (!block)
-        RAISE(COLONNADE_FAILURE, "no memory for %s: %zu bytes were asked for", what, bytes);
+        TRY(raise_no_memory(what, bytes, error));
     memset(block, 0, bytes);
     *(void **)pointer = block;
 out:
@@ -53,7 +73,7 @@ enum colonnade_status memory_grow(void *pointer, size_t *capacity, size_t count,
     size_t bytes = size_multiply(grown, size);
     void *block = bytes < SIZE_MAX ? realloc(*(void **)pointer, bytes) : NULL;
     if (!block)
-        RAISE(COLONNADE_FAILURE, "no memory for %s: %zu bytes were asked for", what, bytes);
+        TRY(raise_no_memory(what, bytes, error));
     *(void **)pointer = block;
     *capacity = grown;
 out:

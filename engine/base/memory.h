@@ -27,6 +27,9 @@ enum colonnade_status memory_allocate(void *pointer, size_t count, size_t size, 
 enum colonnade_status memory_grow(void *pointer, size_t *capacity, size_t count, size_t size,
                                   const char *what, struct colonnade_error *error);
 
+/* "1.4 MB", for people; `size` is the text's room. */
+void memory_text(char *text, size_t size, double bytes);
+
 /* A copy of `text` that the caller frees. */
 enum colonnade_status memory_copy_text(char **copy, const char *text,
                                        struct colonnade_error *error);

@@ -79,6 +79,10 @@ enum colonnade_status experiment_data(struct dataset **data, struct config *conf
                                       const struct data_request *request,
                                       struct colonnade_error *error);
 
+/* The memory, in bytes, that the program takes to train, beside the data. */
+enum colonnade_status experiment_bytes(const struct graph *graph, const struct settings *settings,
+                                       int threads, size_t *bytes, struct colonnade_error *error);
+
 /* The threads to run on: --threads, else those of the config, else all cores. */
 int experiment_threads(const struct options *options, const struct settings *settings);
 

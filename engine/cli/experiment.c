@@ -1,6 +1,8 @@
 /* What the verbs begin with: a config with its overrides, the graph of it, the data of a run. */
 #include "engine/cli/cli.h"
 
+#include "engine/base/memory.h"
+#include "engine/store/store.h"
 #include "engine/sweep/sweep.h"
 
 #include <stdarg.h>
@@ -158,4 +160,19 @@ enum colonnade_status experiment_data(struct dataset **data, struct config *conf
 int experiment_threads(const struct options *options, const struct settings *settings)
 {
     return thread_count(options->threads ? options->threads : settings->threads);
+}
+
+/* What the program takes beside the training: its code, OpenBLAS's buffers, HDF5's and libgomp's
+ * tables. The peak of trainings of networks that take nothing themselves. */
+enum { PROGRAM_BYTES = 18 << 20 };
+
+enum colonnade_status experiment_bytes(const struct graph *graph, const struct settings *settings,
+                                       int threads, size_t *bytes, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    TRY(train_bytes(graph, settings, threads, bytes, error));
+    *bytes = size_add(*bytes, run_save_bytes(graph, settings));
+    *bytes = size_add(*bytes, PROGRAM_BYTES);
+out:
+    return status;
 }

@@ -1,6 +1,8 @@
 /* Standard output and the terminal: JSON lines, and numbers as people read them. */
 #include "engine/cli/cli.h"
 
+#include "engine/base/memory.h"
+
 #include "engine/base/utf8.h"
 
 #include <errno.h>
@@ -79,14 +81,8 @@ const char *count_text(uint64_t count)
 
 const char *bytes_text(double bytes)
 {
-    static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};
-    size_t unit = 0;
-    while (bytes >= 999.5 && unit + 1 < sizeof units / sizeof *units) {
-        bytes /= 1000;
-        unit++;
-    }
     char *text = next_buffer();
-    snprintf(text, TEXT_BYTES, "%.*f %s", unit && bytes < 99.95 ? 1 : 0, bytes, units[unit]);
+    memory_text(text, TEXT_BYTES, bytes);
     return text;
 }
 

@@ -1,7 +1,6 @@
 /* colonnade summary: a network in numbers, one row a node that the user wrote. */
 #include "engine/cli/cli.h"
 
-#include "engine/base/memory.h"
 #include "engine/store/store.h"
 
 #include <stdio.h>
@@ -133,10 +132,6 @@ out:
     return status;
 }
 
-/* What the program takes beside the training: its code, OpenBLAS's buffers, HDF5's and libgomp's
- * tables. The peak of trainings of networks that take nothing themselves. */
-enum { PROGRAM_BYTES = 18 << 20 };
-
 enum colonnade_status verb_summary(const struct options *options, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
@@ -155,9 +150,7 @@ enum colonnade_status verb_summary(const struct options *options, struct colonna
         TRY(experiment_graph(&graph, config, error));
     }
     const int threads = experiment_threads(options, &settings);
-    TRY(train_bytes(graph, &settings, threads, &bytes, error));
-    bytes = size_add(bytes, run_save_bytes(graph, &settings));
-    bytes = size_add(bytes, PROGRAM_BYTES);
+    TRY(experiment_bytes(graph, &settings, threads, &bytes, error));
     TRY(options->json ? print_as_json(graph, bytes, error)
                       : print_for_people(graph, &settings, threads, bytes, error));
 out:

@@ -97,6 +97,9 @@ enum colonnade_status plan_create(struct plan **created, const struct graph *gra
     enum colonnade_status status = COLONNADE_OK;
     struct plan *plan = NULL;
     size_t samples = (size_t)batch;
+    char activations[96];
+    snprintf(activations, sizeof activations,
+             "the activations of a mini-batch of %d (a smaller batch takes less)", batch);
     *created = NULL;
     TRY(plan_layout(&plan, graph, mode, batch, threads, error));
     if (host && suffices(host, plan)) {
@@ -104,7 +107,7 @@ enum colonnade_status plan_create(struct plan **created, const struct graph *gra
         plan->shared = host->shared;
         plan->private = host->private;
     } else {
-        TRY(memory_allocate(&plan->shared, plan->batch_bytes, 1, "activations", error));
+        TRY(memory_allocate(&plan->shared, plan->batch_bytes, 1, activations, error));
         TRY(memory_allocate(&plan->private, (size_t)threads, plan->private_bytes, "scratch",
                             error));
     }
