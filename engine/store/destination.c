@@ -49,10 +49,11 @@ enum colonnade_status destination_resolve(char **resolved, const char *path,
                                           struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
-    char *existing = NULL, *real = NULL;
-    TRY(memory_allocate(&existing, strlen(path) + 2, 1, "a path", error));
-    strcpy(existing, path);
-    const char *rest = path + cut_to_existing(existing);
+    char *target = NULL, *existing = NULL, *real = NULL;
+    TRY(file_target(&target, path, error));
+    TRY(memory_allocate(&existing, strlen(target) + 2, 1, "a path", error));
+    strcpy(existing, target);
+    const char *rest = target + cut_to_existing(existing);
     real = realpath(existing, NULL);
     if (!real)
         RAISE(COLONNADE_FAILURE, "%s: %s", path, strerror(errno));
@@ -68,6 +69,7 @@ enum colonnade_status destination_resolve(char **resolved, const char *path,
     }
     *resolved = joined;
 out:
+    free(target);
     free(existing);
     free(real);
     return status;
@@ -105,8 +107,7 @@ enum colonnade_status destination_check(const char *path, struct colonnade_error
         RAISE(COLONNADE_FAILURE, "%s cannot be written: it is not a file", path);
     if (path[0] == '\0' || path[strlen(path) - 1] == '/')
         RAISE(COLONNADE_FAILURE, "'%s' cannot be written: it names no file", path);
-    TRY(memory_allocate(&folder, strlen(path) + 2, 1, "a path", error));
-    strcpy(folder, path);
+    TRY(file_target(&folder, path, error));
     char *slash = strrchr(folder, '/');
     if (slash)
         slash[slash == folder] = '\0';

@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +53,45 @@ static void remove_folders(char *target, size_t made)
     }
 }
 
+/* Bytes of the folder of `target`, with its slash. */
+static int folder_length(const char *target)
+{
+    const char *slash = strrchr(target, '/');
+    return slash ? (int)(slash - target) + 1 : 0;
+}
+
+/* Replaces `*target`, a symbolic link that says `text`, by where it leads. */
+static enum colonnade_status follow(char **target, const char *text, struct colonnade_error *error)
+{
+    char *next;
+    const int folder = text[0] == '/' ? 0 : folder_length(*target);
+    if (asprintf(&next, "%.*s%s", folder, *target, text) < 0)
+        return error_set(error, COLONNADE_FAILURE, "no memory for a file's name");
+    free(*target);
+    *target = next;
+    return COLONNADE_OK;
+}
+
+enum colonnade_status file_target(char **target, const char *path, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    char text[PATH_MAX];
+    ssize_t length;
+    *target = realpath(path, NULL);
+    if (*target)
+        goto out;
+    if (errno == ELOOP)
+        RAISE(COLONNADE_FAILURE, "%s: cannot resolve: %s", path, strerror(errno));
+    /* Here they come to an end, which is not there yet. */
+    TRY(memory_copy_text(target, path, error));
+    while ((length = readlink(*target, text, sizeof text - 1)) >= 0) {
+        text[length] = '\0';
+        TRY(follow(target, text, error));
+    }
+out:
+    return status;
+}
+
 /* Where `path` leads: a file that exists is replaced behind its symbolic links, and keeps its
  * permissions. Pipes, devices and folders are not for renaming over. */
 static enum colonnade_status resolve(const char *path, char **target, mode_t *mode,
@@ -61,25 +101,14 @@ static enum colonnade_status resolve(const char *path, char **target, mode_t *mo
     struct stat state;
     if (path[0] == '\0' || path[strlen(path) - 1] == '/')
         RAISE(COLONNADE_FAILURE, "%s: cannot write: not the name of a file", path);
-    if (stat(path, &state) != 0) {
-        TRY(memory_copy_text(target, path, error));
-        goto out;
-    }
-    if (!S_ISREG(state.st_mode))
+    const bool exists = stat(path, &state) == 0;
+    if (exists && !S_ISREG(state.st_mode))
         RAISE(COLONNADE_FAILURE, "%s: cannot replace: not a regular file", path);
-    *mode = state.st_mode & 07777;
-    *target = realpath(path, NULL);
-    if (!*target)
-        RAISE(COLONNADE_FAILURE, "%s: cannot resolve: %s", path, strerror(errno));
+    if (exists)
+        *mode = state.st_mode & 07777;
+    TRY(file_target(target, path, error));
 out:
     return status;
-}
-
-/* Bytes of the folder of `target`, with its slash. */
-static int folder_length(const char *target)
-{
-    const char *slash = strrchr(target, '/');
-    return slash ? (int)(slash - target) + 1 : 0;
 }
 
 static bool lock(int descriptor)

@@ -70,6 +70,10 @@ enum colonnade_status file_replace(const char *path, const void *bytes, size_t c
 enum colonnade_status file_replace_lightly(const char *path, const void *bytes, size_t count,
                                            struct colonnade_error *error);
 
+/* Where `path` leads, behind symbolic links, also behind those to a file that is not there yet. The
+ * caller frees it, also on error. */
+enum colonnade_status file_target(char **target, const char *path, struct colonnade_error *error);
+
 /* Gives the file that `path` leads to a second name beside it, PATH.replaced, or with a number
  * where there is such a file: so it is not lost when `path` is replaced. The caller frees the name.
  */

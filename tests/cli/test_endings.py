@@ -94,6 +94,35 @@ def test_an_interrupt_that_cannot_be_kept_is_a_failure(program, number):
     assert not (program.folder / "small.h5").exists()
 
 
+# --- links ---
+
+@pytest.mark.parametrize("links", [{"small.h5": "real.h5"}, {"small.h5": "deep/er/real.h5"},
+                                   {"small.h5": "to/b.h5", "to/b.h5": "../real.h5"}])
+def test_a_link_to_a_file_that_is_not_there_yet_is_followed(program, links):
+    for name, target in links.items():
+        (program.folder / name).parent.mkdir(exist_ok=True)
+        (program.folder / name).symlink_to(target)
+    config = program.config()
+    for _ in range(2):
+        program.run("train", config, "--quiet")
+        assert all((program.folder / name).is_symlink() for name in links)
+        assert status_of((program.folder / "small.h5").resolve()) == "complete"
+    found = {path.name for path in program.folder.rglob("*") if not path.is_dir()}
+    assert found == {"small.ini", "real.h5", *(name.split("/")[-1] for name in links)}
+
+
+def test_a_link_that_leads_nowhere_is_told_before_training(program):
+    train = ["train", program.config(), "--out"]
+    (program.folder / "loop.h5").symlink_to("loop.h5")
+    (program.folder / "far.h5").symlink_to("/proc/none/run.h5")
+    assert "loop.h5: cannot resolve: " in program.run(*train, "loop.h5", status=1).stderr
+    assert "far.h5 cannot be written: /proc: " in program.run(*train, "far.h5", status=1).stderr
+    (program.folder / "a.h5").symlink_to("small.h5")
+    (program.folder / "b.ini").write_text((program.folder / "small.ini").read_text().replace(
+        "output = small.h5", "output = a.h5"))
+    assert "the same run file" in program.run("train", "small.ini", "b.ini", status=2).stderr
+
+
 # --- two at once ---
 
 LONG = ["--quiet", "--set", "train.epochs=1000000", "--set", "train.checkpoint_every=1000000"]
