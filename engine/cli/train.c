@@ -179,6 +179,9 @@ static enum colonnade_status print_done(const struct run *run, const char *path,
     printf(", data wait %.1f s", run->data_wait_seconds);
     if (best)
         printf(", weights of epoch %d", best);
+    if (run_stops_early(run) && progress->epoch < run->settings.epochs)
+        printf(", stopped early: no better validation score for %d epoch%s",
+               run->settings.early_stop, plural((uint64_t)run->settings.early_stop));
     printf("\n");
     return output_flush(error);
 }

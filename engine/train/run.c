@@ -42,6 +42,12 @@ int run_best_epoch(const struct run *run)
     return best ? best->epoch : 0;
 }
 
+bool run_stops_early(const struct run *run)
+{
+    return run->best && run->progress.batch == 0 &&
+           run->progress.epoch - run_best_epoch(run) >= run->settings.early_stop;
+}
+
 struct model *run_average(const struct run *run)
 {
     return run->progress.step > 0 ? run->average : NULL;

@@ -140,6 +140,8 @@ struct model *run_average(const struct run *run);
 /* The whole epoch, from 1, with the best validation accuracy, between equals the least loss,
  * between equals the first; 0: none yet, or no early_stop. */
 int run_best_epoch(const struct run *run);
+/* Whether as many epochs as [train] early_stop says have gone by since that one. */
+bool run_stops_early(const struct run *run);
 /* How many models a run of these settings holds. */
 size_t run_model_count(const struct settings *settings);
 

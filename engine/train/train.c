@@ -393,19 +393,13 @@ out:
     return status;
 }
 
-static bool at_early_stop(const struct run *run)
-{
-    return run->best && run->progress.batch == 0 &&
-           run->progress.epoch - run_best_epoch(run) >= run->settings.early_stop;
-}
-
 static enum colonnade_status run_epochs(struct trainer *trainer, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     struct run *run = trainer->run;
     const struct progress *progress = &run->progress;
     /* At the limit of steps an epoch cut short may still lack its record. */
-    while (progress->epoch < run->settings.epochs && !at_early_stop(run) &&
+    while (progress->epoch < run->settings.epochs && !run_stops_early(run) &&
            (!at_step_limit(run) || progress->batch > 0)) {
         TRY(run_steps(trainer, error));
         begin_next_epoch(trainer);

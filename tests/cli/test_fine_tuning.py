@@ -334,6 +334,17 @@ def test_early_stop_keeps_the_best_epoch(program, ema):
     program.run("verify", "small.h5")
 
 
+def test_an_early_stop_is_told(program):
+    config = program.config(text=NORMED)
+    text = program.run("train", config, *EARLY, "--set", "train.early_stop=3").stdout
+    best, _ = best_epoch(program.folder / "small.h5")
+    assert text.endswith(f", weights of epoch {best}, stopped early: no better validation score "
+                         "for 3 epochs\n")
+    text = program.run("train", config, *EARLY, "--set", "train.early_stop=3",
+                       "--set", "train.epochs=3").stdout
+    assert "stopped early" not in text
+
+
 @pytest.mark.parametrize("stop", [3, 5, 12, 18])
 def test_an_average_and_a_best_epoch_go_on_to_the_same_bits(program, stop):
     config = program.config(text=NORMED)
