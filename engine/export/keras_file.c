@@ -164,7 +164,7 @@ bool keras_recognizes(const char *path)
     struct hdf5_quiet quiet;
     hdf5_quiet_begin(&quiet);
     const bool recognized =
-        store_open(&file, NULL) == COLONNADE_OK && place_has_attribute(file, KERAS_MARK);
+        store_open(&file, NULL, NULL) == COLONNADE_OK && place_has_attribute(file, KERAS_MARK);
     place_close(file.id);
     hdf5_quiet_end(&quiet);
     return recognized;

@@ -65,7 +65,7 @@ static enum colonnade_status read_watched(struct place file, const char *format,
                                           struct watched *watched, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
-    TRY(store_open(&file, error));
+    TRY(store_open(&file, kind, error));
     TRY(store_check_format(file, format, kind, error));
     TRY(store_read_status(file, &watched->status, error));
     TRY(read_metrics(file, &watched->metrics, error));

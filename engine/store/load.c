@@ -13,7 +13,8 @@
 #include <unistd.h>
 
 /* What is no file, not of HDF5, or damaged on its way is said in plainer words than HDF5 has. */
-static enum colonnade_status check_file(const char *path, struct colonnade_error *error)
+static enum colonnade_status check_file(const char *path, const char *kind,
+                                        struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     struct stat state;
@@ -22,6 +23,9 @@ static enum colonnade_status check_file(const char *path, struct colonnade_error
         RAISE(COLONNADE_FAILURE, "%s: cannot open: %s", path, strerror(errno));
     if (!S_ISREG(state.st_mode))
         RAISE(COLONNADE_FAILURE, "%s: cannot open: not a regular file", path);
+    if (H5Fis_hdf5(path) <= 0 && kind)
+        RAISE(COLONNADE_FAILURE, "%s: not an HDF5 file; a %s is what `colonnade %s` writes", path,
+              kind, strcmp(kind, "sweep file") == 0 ? "sweep" : "train");
     if (H5Fis_hdf5(path) <= 0)
         RAISE(COLONNADE_FAILURE, "%s: not an HDF5 file", path);
     TRY(seal_check(path, error));
@@ -31,11 +35,12 @@ out:
     return status;
 }
 
-enum colonnade_status store_open(struct place *file, struct colonnade_error *error)
+enum colonnade_status store_open(struct place *file, const char *kind,
+                                 struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     hid_t access = H5I_INVALID_HID;
-    TRY(check_file(file->path, error));
+    TRY(check_file(file->path, kind, error));
     access = H5Pcreate(H5P_FILE_ACCESS);
     if (access < 0 || H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) < 0 ||
         H5Pset_file_locking(access, true, true) < 0)
@@ -62,8 +67,9 @@ enum colonnade_status store_check_format(struct place file, const char *format, 
               kind);
     TRY(place_read_text(file, "format", &found, error));
     if (strcmp(found, format) != 0)
-        RAISE(COLONNADE_FAILURE, "%s: not a Colonnade %s: its format is '%s', not '%s'", file.path,
-              kind, found, format);
+        RAISE(COLONNADE_FAILURE, "%s: not a Colonnade %s: its format is '%s', not '%s'%s",
+              file.path, kind, found, format,
+              strcmp(found, "colonnade-sweep") == 0 ? "; `colonnade report` shows a sweep" : "");
     TRY(place_read_attribute(file, "format_version", VALUE_INT, 0, &version, error));
     if (version != FORMAT_VERSION)
         RAISE(COLONNADE_FAILURE, "%s: format_version %d; this program reads %d", file.path, version,
@@ -283,7 +289,7 @@ enum colonnade_status run_load(struct run **loaded, const char *path, struct col
     struct run *run = NULL;
     struct hdf5_quiet quiet;
     hdf5_quiet_begin(&quiet);
-    TRY(store_open(&file, error));
+    TRY(store_open(&file, "run file", error));
     TRY(store_check_format(file, FORMAT_NAME, "run file", error));
     TRY(begin_run(file, &run, error));
     TRY(fill_run(file, run, error));
@@ -303,7 +309,7 @@ enum colonnade_status run_load_profile(struct run *run, const char *path,
     struct place file = {path, H5I_INVALID_HID};
     struct hdf5_quiet quiet;
     hdf5_quiet_begin(&quiet);
-    TRY(store_open(&file, error));
+    TRY(store_open(&file, "run file", error));
     profile_destroy(run->profile);
     run->profile = NULL;
     TRY(read_profile(file, &run->profile, run->graph, error));

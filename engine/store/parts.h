@@ -78,8 +78,10 @@ bool keras_find_root(struct place file, const char **root);
 bool keras_find(struct place root, const struct named_parameter *item,
                 struct stored_weight *stored);
 
-/* A file open for reading, if it is a sound HDF5 file; the caller closes `file->id`. */
-enum colonnade_status store_open(struct place *file, struct colonnade_error *error);
+/* A file open for reading, if it is a sound HDF5 file; the caller closes `file->id`. `kind` as for
+ * store_check_format(); NULL: any. */
+enum colonnade_status store_open(struct place *file, const char *kind,
+                                 struct colonnade_error *error);
 
 /* A group of one dataset a parameter, NODE.SUFFIX, in PyTorch's shape and order, with a checksum
  * over all. `parameters` and `buffers` are laid out like the model's arrays of these names; without

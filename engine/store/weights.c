@@ -241,7 +241,7 @@ enum colonnade_status weights_take(const struct graph *graph, struct model *mode
     TRY(parameter_list_create(&taking.list, graph, true, error));
     TRY(memory_allocate(&taking.read, taking.list.largest, sizeof(float), "a parameter", error));
     TRY(memory_allocate(&taking.values, taking.list.largest, sizeof(float), "a parameter", error));
-    TRY(store_open(&file, error));
+    TRY(store_open(&file, NULL, error));
     TRY(open_group(&taking, file, error));
     TRY(take_shared(&taking, &taken, &drawn, error));
     TRY(list_unused(&taking, &unused, error));

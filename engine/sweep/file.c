@@ -468,7 +468,7 @@ enum colonnade_status sweep_load(struct sweep **loaded, const char *path,
     struct sweep *sweep = NULL;
     struct hdf5_quiet quiet;
     hdf5_quiet_begin(&quiet);
-    TRY(store_open(&file, error));
+    TRY(store_open(&file, "sweep file", error));
     TRY(store_check_format(file, SWEEP_FORMAT, "sweep file", error));
     TRY(begin_sweep(file, &sweep, error));
     TRY(store_read_status(file, &sweep->status, error));
@@ -491,7 +491,7 @@ bool sweep_file_is(const char *path)
     struct place file = {path, H5I_INVALID_HID};
     struct hdf5_quiet quiet;
     hdf5_quiet_begin(&quiet);
-    bool is = store_open(&file, NULL) == COLONNADE_OK &&
+    bool is = store_open(&file, "sweep file", NULL) == COLONNADE_OK &&
               store_check_format(file, SWEEP_FORMAT, "sweep file", NULL) == COLONNADE_OK;
     place_close(file.id);
     hdf5_quiet_end(&quiet);

@@ -438,7 +438,8 @@ Test(store, what_is_no_run_file_is_refused)
     refuse(in_folder("absent.h5"), "No such file");
     refuse(folder, "not a regular file");
     write_bytes(in_folder("text"), "no HDF5 here\n", 13);
-    refuse(in_folder("text"), "not an HDF5 file");
+    refuse(in_folder("text"),
+           "text: not an HDF5 file; a run file is what `colonnade train` writes");
     write_bytes(in_folder("empty"), "", 0);
     refuse(in_folder("empty"), "not an HDF5 file");
     const hid_t file = H5Fcreate(in_folder("other.h5"), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
@@ -486,7 +487,8 @@ Test(store, another_format_or_version_is_refused)
     refuse(path, "format_version 7; this program reads 1");
     save(run, path);
     write_text_attribute(path, "/", "format", "colonnade-sweep");
-    refuse(path, "'colonnade-sweep'");
+    refuse(path, "its format is 'colonnade-sweep', not 'colonnade-run'; `colonnade report` shows a "
+                 "sweep");
     run_destroy(run);
 }
 
