@@ -35,7 +35,8 @@ enum {
     THREADS_MOST = 1024,
     JOBS_MOST = 1024,
     BATCH_MOST = 1 << 20,
-    SECONDS_MOST = 86400
+    SECONDS_MOST = 86400,
+    LINE_WIDTH = 79, /* of help */
 };
 
 struct option_row {
@@ -67,6 +68,7 @@ struct verb {
     const char *name, *operands, *help;
     const char *details; /* NULL: none */
     unsigned options;    /* enum option_flag */
+    unsigned required;   /* those of them that have to be given */
     size_t least, most;  /* operands */
     enum colonnade_status (*run)(const struct options *options, struct colonnade_error *error);
 };
@@ -74,90 +76,132 @@ struct verb {
 static const struct verb verbs[] = {
     {"train", "CONFIG...", "trains; one run file each",
      "Several configs run one after the other; a failed one does not stop the rest.\n"
-     "An older run file of the same name is replaced at the first checkpoint, unless --resume\n"
-     "goes on from it; a file that is no run file is never replaced. Interrupted before that\n"
+     "An older run file of the same name is replaced at the first checkpoint, unless --resume "
+     "goes on from it; a file that is no run file is never replaced. Interrupted before that "
      "checkpoint is due, the older run is kept as FILE.replaced where it is further.\n"
      "After an interrupt the run file is up to date, and --resume goes on as if nothing had been.\n"
-     "Of the config, a resumed run lets these differ: run.output, run.threads, data.path,\n"
-     "data.memory, train.epochs, train.max_steps, train.checkpoint_every. Other training images\n"
+     "Of the config, a resumed run lets these differ: run.output, run.threads, data.path, "
+     "data.memory, train.epochs, train.max_steps, train.checkpoint_every. Other training images "
      "than those that it was begun with are refused.\n",
      OPTION_SET | OPTION_OUT | OPTION_RESUME | OPTION_THREADS | OPTION_PROFILE | OPTION_QUIET |
          OPTION_JSON,
-     1, SIZE_MAX, verb_train},
+     0, 1, SIZE_MAX, verb_train},
     {"eval", "RUN", "scores the run's weights on the test split",
      "--set may name keys of [data] alone: another path, another source.\n",
-     OPTION_SET | OPTION_THREADS | OPTION_JSON, 1, 1, verb_eval},
+     OPTION_SET | OPTION_THREADS | OPTION_JSON, 0, 1, 1, verb_eval},
     {"predict", "RUN IMAGE...", "classifies image files: the likeliest classes of each",
-     "Of a folder it takes all files named as images (.jpg, .png, .webp, ...), in the order of\n"
+     "Of a folder it takes all files named as images (.jpg, .png, .webp, ...), in the order of "
      "their names, and those of the folders in it; hidden ones are passed over.\n"
      "A bad image is named on standard error; the others are classified, and the status is 1.\n"
      "Pixels are taken as they are: a run trained on white digits on black wants such digits.\n",
-     OPTION_TOP | OPTION_THREADS | OPTION_JSON, 2, SIZE_MAX, verb_predict},
+     OPTION_TOP | OPTION_THREADS | OPTION_JSON, 0, 2, SIZE_MAX, verb_predict},
     {"summary", "CONFIG|RUN", "shows the network: shapes, parameters, work, memory", NULL,
-     OPTION_SET | OPTION_JSON, 1, 1, verb_summary},
+     OPTION_SET | OPTION_JSON, 0, 1, 1, verb_summary},
     {"check", "CONFIG", "looks at every image before training",
-     "Unreadable and blank images, labels out of range, copies, the same image in train and test,\n"
+     "Unreadable and blank images, labels out of range, copies, the same image in train and test, "
      "class balance, and files whose form tells their class.\n"
-     "Three are errors, and end with status 1: what cannot be read, labels out of range, and test\n"
+     "Three are errors, and end with status 1: what cannot be read, labels out of range, and test "
      "images that are training images too. Warnings and notes do not.\n",
-     OPTION_SET | OPTION_THREADS | OPTION_JSON, 1, 1, verb_check},
+     OPTION_SET | OPTION_THREADS | OPTION_JSON, 0, 1, 1, verb_check},
     {"sweep", "CONFIG", "trains the grid of the config's [sweep], one row a combination and seed",
      "The file has every row as soon as it is trained, and --resume trains those that it lacks.\n"
-     "A combination whose shapes cannot be, or whose training fails, is a row with its reason. Of\n"
+     "A combination whose shapes cannot be, or whose training fails, is a row with its reason. Of "
      "combinations that differ in keys alone which they do not read, the first is trained.\n"
      "One row is trained at a time, so that times can be compared; with --jobs they cannot.\n",
-     OPTION_SET | OPTION_OUT | OPTION_RESUME | OPTION_JOBS | OPTION_QUIET | OPTION_JSON, 1, 1,
+     OPTION_SET | OPTION_OUT | OPTION_RESUME | OPTION_JOBS | OPTION_QUIET | OPTION_JSON, 0, 1, 1,
      verb_sweep},
     {"bench", "CONFIG", "times training steps, or inference, of a config",
      "Medians over rounds, with this machine's sgemm measured in turn beside them.\n"
      "A multiply-add is two operations; training counts as three times the forward pass.\n"
      "What no pooling reads, and what only that is made of, is not made, and not counted.\n",
      OPTION_SET | OPTION_BATCH | OPTION_THREADS | OPTION_SECONDS | OPTION_INFERENCE | OPTION_JSON,
-     1, 1, verb_bench},
+     0, 1, 1, verb_bench},
     {"pack", "CONFIG", "writes the config's data as one HDF5 file",
-     "Pixels are those that training gets: decoded, turned, brought to data.size. A config with\n"
+     "Pixels are those that training gets: decoded, turned, brought to data.size. A config with "
      "source = hdf5 and that file trains to the same bits, and starts at once.\n",
-     OPTION_SET | OPTION_OUT | OPTION_JSON, 1, 1, verb_pack},
-    {"report", "RUN...|SWEEP", "writes one self-contained HTML page of a run or a sweep",
+     OPTION_SET | OPTION_OUT | OPTION_JSON, OPTION_OUT, 1, 1, verb_pack},
+    {"report", "RUN...|SWEEP", "writes a self-contained HTML page of a run or a sweep",
      "Several runs are compared: figures, curves on common axes, what their configs differ in.\n"
-     "Without -o the page is the file's name with .html in place of .h5, of several runs\n"
+     "Without -o the page is the file's name with .html in place of .h5, of several runs "
      "compared.html beside the first.\n",
-     OPTION_OUT | OPTION_OPEN, 1, SIZE_MAX, verb_report},
+     OPTION_OUT | OPTION_OPEN, 0, 1, SIZE_MAX, verb_report},
     {"export", "RUN", "writes the run's network for other programs",
      "keras is FILE.h5, weights, and FILE.py, which builds the model, loads and checks them.\n"
      "onnx is a model for ONNX Runtime and others; its input is pixels from 0 to 255.\n"
      "npz is NumPy's: every weight under its name, and the classes, means and deviations.\n"
      "docs/export.md tells how each is used. A file that is no earlier export is never replaced.\n",
-     OPTION_FORMAT | OPTION_OUT, 1, 1, verb_export},
-    {"watch", "RUN", "draws the run's curves in the terminal, while it goes on",
-     "Drawn anew every second until the run ends, or nobody trains it any longer; just once where\n"
+     OPTION_FORMAT | OPTION_OUT, OPTION_FORMAT | OPTION_OUT, 1, 1, verb_export},
+    {"watch", "RUN", "draws the run's curves in the terminal as it goes on",
+     "Drawn anew every second until the run ends, or nobody trains it any longer; just once where "
      "standard output is no terminal.\n",
-     0, 1, 1, verb_watch},
+     0, 0, 1, 1, verb_watch},
     {"verify", "RUN", "recomputes the outputs that the run file holds for its sample inputs",
-     "Looks at the file's checksums first. A run that has not ended holds no sample outputs: then\n"
+     "Looks at the file's checksums first. A run that has not ended holds no sample outputs: then "
      "these are all there is to verify.\n",
-     0, 1, 1, verb_verify},
-    {"doctor", "", "shows what this machine gives, and what would slow a run", NULL, 0, 0, 0,
+     0, 0, 1, 1, verb_verify},
+    {"doctor", "", "shows what this machine gives, and what slows a run", NULL, 0, 0, 0, 0,
      verb_doctor},
 };
 
 enum { VERB_COUNT = sizeof verbs / sizeof *verbs };
 
+/* Words, from `column` on, in lines that a terminal has room for; those after the first begin at
+ * `indent`. A line break in the text is one. */
+static void print_wrapped(FILE *stream, size_t column, size_t indent, const char *text)
+{
+    bool begins = true; /* a line */
+    while (*text) {
+        const size_t length = strcspn(text, " \n");
+        if (!begins && column + 1 + length > LINE_WIDTH) {
+            fprintf(stream, "\n%*s", (int)indent, "");
+            column = indent;
+            begins = true;
+        }
+        fprintf(stream, "%s%.*s", begins ? "" : " ", (int)length, text);
+        column += length + !begins;
+        text += length;
+        begins = *text == '\n';
+        if (begins) {
+            fputc('\n', stream);
+            column = 0;
+        }
+        text += *text != '\0';
+    }
+}
+
 static void print_usage(FILE *stream)
 {
+    enum { HELP_COLUMN = 25 };
     fprintf(stream, "Usage: colonnade VERB ...\n\n");
-    for (size_t i = 0; i < VERB_COUNT; i++)
-        fprintf(stream, "  %-8s %-12s  %s\n", verbs[i].name, verbs[i].operands, verbs[i].help);
-    fprintf(stream, "\ncolonnade VERB --help says what a verb takes; colonnade --version, which"
-                    " version this is.\n");
+    for (size_t i = 0; i < VERB_COUNT; i++) {
+        fprintf(stream, "  %-8s %-12s  ", verbs[i].name, verbs[i].operands);
+        print_wrapped(stream, HELP_COLUMN, HELP_COLUMN, verbs[i].help);
+        fputc('\n', stream);
+    }
+    fprintf(stream, "\ncolonnade VERB --help says what a verb takes; colonnade --version, which\n"
+                    "version this is.\n");
+}
+
+/* "-o FILE ", "--format FORMAT " */
+static void print_required(const struct verb *verb)
+{
+    for (size_t i = 0; i < OPTION_COUNT; i++) {
+        const struct option_row *row = &option_rows[i];
+        if (verb->required & row->flag && row->letter)
+            printf("-%c %s ", row->letter, row->argument);
+        else if (verb->required & row->flag)
+            printf("--%s %s ", row->name, row->argument);
+    }
 }
 
 static void print_verb_help(const struct verb *verb)
 {
-    printf("Usage: colonnade %s %s%s[OPTION]...\n\n%s %s.\n", verb->name, verb->operands,
-           *verb->operands ? " " : "", verb->name, verb->help);
+    enum { HELP_COLUMN = 30 };
+    printf("Usage: colonnade %s %s%s", verb->name, verb->operands, *verb->operands ? " " : "");
+    print_required(verb);
+    printf("[OPTION]...\n\n%s %s.\n", verb->name, verb->help);
     if (verb->details)
-        printf("%s", verb->details);
+        print_wrapped(stdout, 0, 0, verb->details);
     printf("\nOptions:\n");
     for (size_t i = 0; i < OPTION_COUNT; i++) {
         const struct option_row *row = &option_rows[i];
@@ -168,10 +212,12 @@ static void print_verb_help(const struct verb *verb)
             snprintf(letter, sizeof letter, "-%c, ", row->letter);
         snprintf(text, sizeof text, "%s--%s %s", letter, row->name,
                  row->argument ? row->argument : "");
-        printf("%-28s  %s\n", text, row->help);
+        printf("%-28s  ", text);
+        print_wrapped(stdout, HELP_COLUMN, HELP_COLUMN, row->help);
+        printf("\n");
     }
-    printf("\nExit status: 0 done; 1 a failure while running; 2 a wrong command line or config;\n"
-           "130 interrupted by SIGINT, 143 by SIGTERM.\n");
+    printf("\nExit status: 0 done; 1 a failure while running; 2 a wrong command line or\n"
+           "config; 130 interrupted by SIGINT, 143 by SIGTERM.\n");
 }
 
 static enum colonnade_status find_verb(const char *name, const struct verb **verb,

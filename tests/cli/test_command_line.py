@@ -1,5 +1,6 @@
 """Command lines that are wrong, and what is printed where."""
 import os
+import re
 import subprocess
 
 import pytest
@@ -26,6 +27,22 @@ def test_version_and_help_go_to_standard_output(program):
                                   "verify", "doctor"])
 def test_every_verb_has_help(program, verb):
     assert program.run(verb, "--help").stdout.startswith(f"Usage: colonnade {verb}")
+
+
+def test_help_fits_a_terminal(program):
+    usage = program.run("--help").stdout
+    verbs = re.findall(r"^  (\w+) ", usage, re.M)
+    assert len(verbs) == 13
+    texts = [usage] + [program.run(verb, "--help").stdout for verb in verbs]
+    for text in texts:
+        assert all(len(line) <= 79 and line == line.rstrip() for line in text.splitlines())
+
+
+def test_help_shows_the_options_that_have_to_be_given(program):
+    assert program.run("export", "--help").stdout.startswith(
+        "Usage: colonnade export RUN -o FILE --format FORMAT [OPTION]...\n")
+    assert program.run("pack", "--help").stdout.startswith(
+        "Usage: colonnade pack CONFIG -o FILE [OPTION]...\n")
 
 
 def test_unknown_verb_names_the_nearest(program):
