@@ -9,6 +9,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const double least_seconds = 1;  /* from one writing of the metrics to the next */
@@ -116,6 +117,13 @@ static void tell_other(const struct keeper *keeper, const char *name)
     tell(keeper, message.message);
 }
 
+static bool is_same_file(const char *a, const char *b)
+{
+    struct stat one, other;
+    return stat(a, &one) == 0 && stat(b, &other) == 0 && one.st_ino == other.st_ino &&
+           one.st_dev == other.st_dev;
+}
+
 static enum colonnade_status save(struct keeper *keeper, const struct run *run,
                                   struct colonnade_error *error)
 {
@@ -128,10 +136,11 @@ static enum colonnade_status save(struct keeper *keeper, const struct run *run,
         keeper->epoch = run->progress.epoch;
         keeper->step = run->progress.step;
     }
-    if (other && status == COLONNADE_OK)
-        tell_other(keeper, other);
-    else if (other)
+    /* A save that failed may have replaced it all the same. */
+    if (other && is_same_file(other, keeper->path))
         unlink(other);
+    else if (other)
+        tell_other(keeper, other);
     free(other);
     return status;
 }

@@ -247,6 +247,21 @@ def test_an_interrupt_before_the_first_checkpoint_costs_no_run(program):
     assert steps_of(program.folder / "small.h5.replaced-2") == steps
 
 
+def test_a_save_that_fails_gives_the_run_that_is_there_no_second_name(program):
+    program.run("train", program.config(), "--quiet", "--set", "train.batch=1")
+    before = (program.folder / "small.h5").read_bytes()
+    process = subprocess.Popen(
+        [program.path, "train", "small.ini", "--set", "data.count=100000", *LONG[1:],
+         "--set", "train.batch=4096"], cwd=program.folder, env=program.environment,
+        stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)))
+    assert process.stderr.readline() == "small.h5: replaces a complete run of 2 epochs\n"
+    process.stderr.readline()  # 19 steps, of the 384 of the other
+    assert end(process) == 1
+    assert (program.folder / "small.h5").read_bytes() == before
+    assert sorted(path.name for path in program.folder.iterdir()) == ["small.h5", "small.ini"]
+
+
 def test_an_interrupt_after_the_first_checkpoint_keeps_one_run(trained):
     process = trained.start("train", "small.ini", "--set", "data.count=400000",
                             "--set", "train.checkpoint_every=1 step", "--set", "train.batch=4096")
