@@ -42,7 +42,8 @@ enum colonnade_status destination_resolve(char **resolved, const char *path,
  * programs left of theirs is taken away. */
 enum colonnade_status destination_check(const char *path, struct colonnade_error *error);
 
-/* What became of the arrays of a file and of a graph: lists "a, b, c", NULL where empty. */
+/* What became of the arrays of a file and of a graph: lists "a, b, c", the first few of
+ * many, then ", and 7 more"; NULL where empty. */
 struct weights_taken {
     size_t count;
     char *taken;  /* names that both have */

@@ -22,7 +22,8 @@ struct taking {
     float *read, *values; /* [list.largest] in the file's order, in PyTorch's */
 };
 
-/* "a, b, c" */
+/* "a, b, c", or as many as are shown, ", and 7 more" */
+enum { NAMES_SHOWN = 8 };
 struct name_list {
     FILE *stream;
     char *text;
@@ -38,7 +39,9 @@ static enum colonnade_status names_open(struct name_list *names, struct colonnad
 
 static void names_add(struct name_list *names, const char *name)
 {
-    fprintf(names->stream, "%s%s", names->count++ ? ", " : "", name);
+    if (names->count < NAMES_SHOWN)
+        fprintf(names->stream, "%s%s", names->count ? ", " : "", name);
+    names->count++;
 }
 
 /* The text, which the caller frees; NULL where it is empty. */
@@ -46,6 +49,8 @@ static char *names_close(struct name_list *names)
 {
     if (!names->stream)
         return NULL;
+    if (names->count > NAMES_SHOWN)
+        fprintf(names->stream, ", and %zu more", names->count - NAMES_SHOWN);
     fclose(names->stream);
     if (names->count)
         return names->text;

@@ -1,4 +1,6 @@
 """train: beginning with another file's weights, and weights that stay as they are."""
+import re
+
 import pytest
 
 h5py = pytest.importorskip("h5py")
@@ -152,6 +154,20 @@ activation = tanh
 type = dense
 units = classes
 """
+
+
+def test_of_many_names_the_first_and_the_number_are_said(program):
+    program.run("train", program.config(text=MANY), "--quiet", "--set", "train.epochs=0")
+    write_weights(program.folder / "given.h5", {
+        **{f"{i:02}": [0.5] for i in range(31)}, **weights(program.folder / "small.h5")})
+    sets = ["--set", "train.init_from=given.h5", "--set", "train.epochs=0"]
+    said = program.run("train", "small.ini", *sets).stderr
+    assert re.search(r"17 arrays from given\.h5: (\S+, ){8}and 9 more\n", said)
+    assert "not in the graph: 00, 01, 02, 03, 04, 05, 06, 07, and 23 more\n" in said
+    write_weights(program.folder / "given.h5", {f"{i:02}": [0.5] for i in range(31)})
+    said = program.run("train", "small.ini", *sets, status=2).stderr
+    assert re.search(r"no name in common: there (\d\d, ){8}and 23 more; here (\S+, ){8}and 9 more\n",
+                     said)
 
 
 def test_an_export_to_keras_comes_back_the_same(program):
