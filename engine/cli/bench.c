@@ -261,14 +261,18 @@ static enum colonnade_status print_as_json(const struct bench *bench, const stru
     return output_json(object, error);
 }
 
-/* What runs in one go, in which tiles: `reduce` marks partial results, ' a backward pass, * what
- * never leaves a thread's cache. */
+/* What runs in one go, in which tiles. */
 static enum colonnade_status print_plan(const struct bench *bench, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     char *text = NULL;
     TRY(plan_print(bench->plan, &text, error));
-    printf("\n%s", text);
+    printf("\nStages: threads take unit after unit, tile after tile, through the passes of a\n"
+           "stage, then its items (sums of weight gradients), and wait for each other.\n"
+           "' a backward pass, + bias and activation, reduce a part of a sum over the\n"
+           "mini-batch, * an output that stays in the thread's memory\n"
+           "%s",
+           text);
     TRY(output_flush(error));
 out:
     free(text);

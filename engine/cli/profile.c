@@ -108,8 +108,9 @@ void profile_print(const struct profile *profile, const struct graph *graph, con
             table.width = length;
         node_time_add(&sum, &profile->nodes[i]);
     }
-    printf("Milliseconds a step, over %s: what all threads spend on a node, divided among them\n",
-           count_text((uint64_t)profile->steps));
+    printf("Milliseconds a step, over %s step%s: what all threads spend on a node, divided among "
+           "them\n",
+           count_text((uint64_t)profile->steps), plural((uint64_t)profile->steps));
     printf("%*s  %13s  %29s  %29s\n", table.width, "", "", "---------- forward ----------",
            "---------- backward ---------");
     printf("%-*s  %-13s  %9s %9s %9s  %9s %9s %9s  %9s  %5s\n", table.width, "node", "type",

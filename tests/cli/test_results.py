@@ -118,6 +118,8 @@ def test_bench_has_the_keys_of_the_contract(program, mode):
 def test_bench_prints_a_table_and_makes_enough_synthetic_data(program):
     text = program.run("bench", program.config(), "--seconds", "0.3", "--batch", "300").stdout
     assert "images/s" in text and "conv1" in text and "optimizer" in text
+    assert re.search(r"^Milliseconds a step, over [\d,]+ steps: ", text, re.M)
+    assert text.index("\nStages: ") < text.index("\nstage 0: tiles of ")
 
 
 def test_a_profile_is_printed_and_kept_and_changes_no_weight(program):
