@@ -32,6 +32,9 @@ static enum colonnade_status job_open(struct job *job, const char *path,
     job->path = path;
     TRY(experiment_config(&job->config, path, options, error));
     TRY(settings_read(&job->settings, job->config, error));
+    TRY(dataset_check_keys(job->config, error));
+    TRY(graph_check_keys(job->config, false, error));
+    TRY(config_check_all_read(job->config, error));
     TRY(destination_resolve(&job->destination, job->settings.output, error));
 out:
     if (status != COLONNADE_OK) {

@@ -136,6 +136,14 @@ def test_a_failed_config_does_not_stop_the_rest(program):
     assert not (program.folder / "bad.h5").exists()
 
 
+def test_a_mistake_in_a_later_config_is_told_before_the_first_is_trained(program):
+    first = program.config("first.ini", output="first.h5")
+    wrong = program.config("wrong.ini", CONFIG.replace("filters = 8", "filters = 8\nkernal = 3"))
+    said = program.run("train", first, wrong, status=2).stderr
+    assert said.startswith("wrong.ini:") and "unknown key 'kernal'" in said.splitlines()[0]
+    assert (program.folder / "first.h5").exists()
+
+
 def test_two_configs_for_one_run_file_are_refused_before_anything_runs(program):
     a = program.config("a.ini", output="same.h5")
     b = program.config("b.ini", output="./same.h5")
