@@ -229,6 +229,7 @@ enum colonnade_status colonnade_experiment_open(struct colonnade_experiment **ex
     TRY(config_load(&config, path, error));
     for (size_t i = 0; overrides && overrides[i]; i++)
         TRY(config_override(config, overrides[i], error));
+    dataset_drop_replaced(config);
     TRY(settings_check_choices(config, error));
     TRY(sweep_reduce_to_base(config, error));
     status = open_config(made, config, error);

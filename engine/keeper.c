@@ -8,6 +8,7 @@
 #include "engine/base/memory.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -139,6 +140,8 @@ static enum colonnade_status save(struct keeper *keeper, const struct run *run,
     /* A save that failed may have replaced it all the same. */
     if (other && is_same_file(other, keeper->path))
         unlink(other);
+    else if (other && !file_exists(keeper->path))
+        rename(other, keeper->lock.target);
     else if (other)
         tell_other(keeper, other);
     free(other);

@@ -45,6 +45,7 @@ static enum colonnade_status configure_data(struct run *run, const struct option
                   options->sets[i]);
         TRY(config_override(run->config, options->sets[i], error));
     }
+    dataset_drop_replaced(run->config);
 out:
     return status;
 }

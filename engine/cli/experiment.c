@@ -24,6 +24,7 @@ enum colonnade_status experiment_load(struct config **config, const char *path,
         TRY(config_set(loaded, "run", "output", options->out, 0, error));
     if (options->batch)
         TRY(config_set(loaded, "train", "batch", batch, 0, error));
+    dataset_drop_replaced(loaded);
     TRY(settings_check_choices(loaded, error));
     *config = loaded;
     loaded = NULL;
@@ -67,8 +68,8 @@ static void warn_of_output(struct config *config, const struct graph *graph)
 {
     const char *activation;
     const struct node *node = graph_output_activation(graph, &activation);
-    if (!node)
-        return;
+    if (!node || strcmp(activation, "leaky_relu") == 0 || strcmp(activation, "prelu") == 0)
+        return; /* these give any number */
     const struct section *section = config_section(config, node->name);
     const char *key = config_entry(section, "activation") ? "activation" : "type";
     warn(config, section, key, "[%s] %s = %s: the loss %s; leave it away", node->name, key,

@@ -2,7 +2,6 @@
 #include "engine/cli/cli.h"
 
 #include "engine/base/memory.h"
-
 #include "engine/base/utf8.h"
 
 #include <errno.h>

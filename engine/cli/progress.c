@@ -29,18 +29,16 @@ static enum colonnade_status begin(void *context, const struct run *run, size_t 
                                    struct colonnade_error *error)
 {
     struct progress_display *display = context;
+    char memory[64] = "";
     size_t bytes;
-    enum colonnade_status status =
-        experiment_bytes(run->graph, &run->settings, display->threads, &bytes, error);
-    if (status != COLONNADE_OK)
-        return status;
+    if (experiment_bytes(run->graph, &run->settings, display->threads, &bytes, NULL) ==
+        COLONNADE_OK)
+        snprintf(memory, sizeof memory, ", %s beside the data", bytes_text((double)bytes));
     display->terminal = terminal_is_live();
     display->batches = batches;
-    fprintf(stderr,
-            "%s: %s parameters, %s step%s an epoch, %d thread%s, %s beside the data -> %s\n",
-            display->name, count_text(run->graph->parameters), count_text(batches), plural(batches),
-            display->threads, plural(display->threads), bytes_text((double)bytes),
-            run->settings.output);
+    fprintf(stderr, "%s: %s parameters, %s step%s an epoch, %d thread%s%s -> %s\n", display->name,
+            count_text(run->graph->parameters), count_text(batches), plural(batches),
+            display->threads, plural(display->threads), memory, run->settings.output);
     if (run->progress.step)
         fprintf(stderr, "going on after step %ld, in epoch %d\n", run->progress.step,
                 run->progress.epoch + 1);

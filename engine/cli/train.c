@@ -92,7 +92,7 @@ static enum colonnade_status check_job(struct job *job, const struct options *op
     struct weights_taken taken = {0};
     TRY(experiment_graph(&graph, job->config, error));
     TRY(keeper_open(keeper, job->settings.output, options->resume, error));
-    signals_take_away(keeper->lock.name);
+    signals_take_away(keeper->lock.descriptor >= 0 ? keeper->lock.name : NULL);
     if (job->settings.init_from && !keeper->own)
         TRY(weights_take(graph, NULL, job->config, job->settings.init_from, &taken, error));
 out:
@@ -288,7 +288,7 @@ static enum colonnade_status train_jobs(struct job *jobs, size_t count,
             diagnose(&jobs[i], &error);
         const bool failed = status == COLONNADE_FAILURE || status == COLONNADE_USAGE;
         if (*signals_pending() && failed)
-            return status;
+            return first == COLONNADE_OK ? status : first;
         if (*signals_pending())
             return *signals_pending() == SIGINT ? COLONNADE_INTERRUPTED : COLONNADE_TERMINATED;
         if (first == COLONNADE_OK)

@@ -85,12 +85,11 @@ static void key_readers(const char *key, char *list, size_t bytes)
                                      (*type)->name);
 }
 
-/* Where --set has put another source in the place of the file's, takes the file's keys for that one
- * away. */
-static void drop_replaced(struct section *section)
+void dataset_drop_replaced(struct config *config)
 {
     char readers[256];
-    const struct entry *source = config_entry(section, "source");
+    struct section *section = config_find(config, "data");
+    const struct entry *source = section ? config_entry(section, "source") : NULL;
     const struct source_type *const *type = source_types;
     while (source && *type && strcmp((*type)->name, source->value) != 0)
         type++;
@@ -150,7 +149,6 @@ static enum colonnade_status read_settings(struct config *config, struct section
     *section = config_section(config, "data");
     if (!*section)
         TRY(raise_no_section(config, error));
-    drop_replaced(*section);
     TRY(config_read(config, *section, "data", data_keys, data_key_count, NULL, settings, error));
     TRY(check_keys(config, *section, source_types[settings->source], error));
     settings->config = config;

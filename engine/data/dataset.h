@@ -121,6 +121,10 @@ void dataset_destroy(struct dataset *data);
 enum colonnade_status dataset_reseed(struct dataset **data, struct config *config, uint64_t seed,
                                      struct colonnade_error *error);
 
+/* Where --set has put another source in the place of the file's, takes the keys of [data] that only
+ * the file's reads away. To be called before anything reads them. */
+void dataset_drop_replaced(struct config *config);
+
 /* Reads [data] for its mistakes alone, and nothing that it names. */
 enum colonnade_status dataset_check_keys(struct config *config, struct colonnade_error *error);
 

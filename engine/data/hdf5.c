@@ -233,8 +233,9 @@ static enum colonnade_status open_hdf5(struct dataset *data, const struct data_s
 
 bool dataset_seems_transposed(const struct dataset *data)
 {
-    const bool high_as_channels = data->h == 1 || data->h == 3 || data->h == 4;
-    return strcmp(data->source, hdf5_source.name) == 0 && high_as_channels && data->c > 4;
+    const bool colours = data->h == 3 || data->h == 4;
+    const bool square = data->h == 1 && data->w == data->c; /* others may be signals */
+    return strcmp(data->source, hdf5_source.name) == 0 && (colours || square) && data->c > 4;
 }
 
 const struct source_type hdf5_source = {

@@ -19,6 +19,7 @@
 
 enum {
     TEMPORARY_ATTEMPTS = 100, /* names that are taken are passed over */
+    LOCK_ATTEMPTS = 100,      /* a locked file that was taken away meanwhile */
     NAME_KEPT = 200,          /* bytes of the name in the temporary one: NAME_MAX is 255 */
     SUFFIX_BYTES = 64
 };
@@ -260,6 +261,9 @@ enum colonnade_status file_keep_aside(char **name, const char *path, struct colo
     TRY(memory_allocate(name, bytes, 1, "a file name", error));
     snprintf(*name, bytes, "%s.replaced", target);
     for (int number = 2; link(target, *name) != 0; number++) {
+        /* There may be no links, or not to this file. */
+        if (errno != EEXIST && !file_exists(*name) && rename(target, *name) == 0)
+            break;
         if (errno != EEXIST)
             RAISE(COLONNADE_FAILURE, "%s: cannot be kept as %s: %s", path, *name, strerror(errno));
         snprintf(*name, bytes, "%s.replaced-%d", target, number);
@@ -377,22 +381,39 @@ out:
     return status;
 }
 
-/* One that was taken away before it was locked guards nothing: so again, until the file that is
- * locked is the one of that name. */
+/* Whether somebody has locked the file `name`. */
+static enum file_locked look_at_lock(const char *name)
+{
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    enum file_locked locked = FILE_LOCKED_UNKNOWN;
+    const int descriptor = open(name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (descriptor < 0)
+        return errno == ENOENT ? FILE_LOCKED_NO : FILE_LOCKED_UNKNOWN;
+    if (fcntl(descriptor, F_OFD_GETLK, &whole) == 0)
+        locked = whole.l_type == F_UNLCK ? FILE_LOCKED_NO : FILE_LOCKED_YES;
+    close(descriptor);
+    return locked;
+}
+
+/* A file that was taken away before it was locked guards nothing: so again, until the file that is
+ * locked is the one of that name. Another user's can only be looked at. */
 static void open_and_lock(struct file_lock *taken)
 {
-    bool again = true;
-    while (again) {
-        again = false;
-        taken->descriptor = open(taken->name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
-        if (taken->descriptor >= 0 && lock(taken->descriptor))
-            again = !is_named(taken->descriptor, AT_FDCWD, taken->name);
-        else if (taken->descriptor >= 0)
-            taken->anothers = is_anothers(errno);
-        if (taken->descriptor >= 0 && (again || taken->anothers)) {
-            close(taken->descriptor);
-            taken->descriptor = -1;
+    for (int attempt = 0; attempt < LOCK_ATTEMPTS; attempt++) {
+        const int descriptor = open(taken->name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
+        if (descriptor < 0) {
+            taken->anothers = look_at_lock(taken->name) == FILE_LOCKED_YES;
+            return;
         }
+        const bool locked = lock(descriptor);
+        taken->anothers = !locked && is_anothers(errno);
+        if (!taken->anothers && (!locked || is_named(descriptor, AT_FDCWD, taken->name))) {
+            taken->descriptor = descriptor;
+            return;
+        }
+        close(descriptor);
+        if (taken->anothers)
+            return;
     }
 }
 
@@ -426,18 +447,8 @@ enum file_locked file_is_locked(const char *path)
 {
     enum file_locked locked = FILE_LOCKED_UNKNOWN;
     char *target = NULL, *name = NULL;
-    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    int descriptor = -1;
-    if (name_lock(path, &target, &name, NULL) != COLONNADE_OK)
-        goto out;
-    descriptor = open(name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    if (descriptor < 0 && errno == ENOENT)
-        locked = FILE_LOCKED_NO;
-    else if (descriptor >= 0 && fcntl(descriptor, F_OFD_GETLK, &whole) == 0)
-        locked = whole.l_type == F_UNLCK ? FILE_LOCKED_NO : FILE_LOCKED_YES;
-out:
-    if (descriptor >= 0)
-        close(descriptor);
+    if (name_lock(path, &target, &name, NULL) == COLONNADE_OK)
+        locked = look_at_lock(name);
     free(target);
     free(name);
     return locked;

@@ -76,8 +76,8 @@ enum colonnade_status file_replace_lightly(const char *path, const void *bytes, 
 enum colonnade_status file_target(char **target, const char *path, struct colonnade_error *error);
 
 /* Gives the file that `path` leads to a second name beside it, PATH.replaced, or with a number
- * where there is such a file: so it is not lost when `path` is replaced. The caller frees the name.
- */
+ * where there is such a file: so it is not lost when `path` is replaced. Where a file can have no
+ * second name, this becomes its only one. The caller frees the name. */
 enum colonnade_status file_keep_aside(char **name, const char *path, struct colonnade_error *error);
 
 /* Takes away what programs that were killed while they replaced `path` have left beside it. What a

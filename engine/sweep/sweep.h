@@ -127,9 +127,8 @@ void sweep_row_move(struct sweep_row *to, struct sweep_row *from);
 void sweep_row_end(struct sweep_row *row, enum sweep_row_status status, const char *reason);
 
 /* Builds the graph of every combination, and looks at the weights that it begins with: rows get
- * their sizes, and those whose shapes cannot be,
- * or that sweep_check_read() refuses, become invalid, with the reason; without skip_invalid that is
- * an error. */
+ * their sizes, and those whose shapes cannot be, or that sweep_check_read() refuses, become
+ * invalid, with the reason; without skip_invalid that is an error. */
 enum colonnade_status sweep_check_shapes(struct sweep *sweep, struct colonnade_error *error);
 
 /* The data of the row to come, kept for the next one where it can be. All zero to begin with. */

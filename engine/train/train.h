@@ -41,7 +41,8 @@ struct sink {
  * reason, and sinks are told. A loss or gradient gone non-finite is a COLONNADE_FAILURE that names
  * epoch and step, one of a validation or a test names the split; the weights are of no use then.
  * After all other failures, of a sink or of a file that can no longer be read, the run can go on
- * from where it stands. What fails before the first record leaves the run as it was. */
+ * from where it stands. What fails before the first record leaves
+ * the run file as it was. */
 enum colonnade_status train(struct run *run, const struct dataset *data, int threads,
                             const struct sink *const *sinks, size_t sink_count,
                             const volatile sig_atomic_t *stop, struct colonnade_error *error);

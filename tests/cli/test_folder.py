@@ -496,6 +496,10 @@ def test_a_source_that_is_set_takes_the_keys_of_the_files_away(program, pictures
     program.run("train", "small.ini", "--quiet", "--out", "hdf5.h5", *packed)
     assert_same(results(program.folder / "folder.h5"), results(program.folder / "hdf5.h5"))
     assert "size" not in program.run("summary", "hdf5.h5").stderr
+    grid = program.config("grid.ini", CONFIG + "\n[sweep]\ntrain.lr = 0.01, 0.02\n")
+    program.run("sweep", grid, "--quiet", "--out", "sweep.h5", *packed)
+    program.run("report", "sweep.h5", "-o", "sweep.html")
+    program.run("sweep", grid, "--quiet", "--out", "sweep.h5", "--resume", *packed)
     program.run("train", "small.ini", "--quiet", "--set", "data.source=synthetic", "--set",
                 "data.shape=3x12x16", "--set", "data.count=40", "--out", "synthetic.h5")
     for arguments in (["--set", "data.source=folder"], [*packed, "--set", "data.size=8x8"]):
