@@ -4,7 +4,6 @@ import json
 import pathlib
 import re
 import subprocess
-import textwrap
 
 import pytest
 
@@ -94,8 +93,9 @@ def train(model, images, labels):
 
 def documented_lines():
     """The lines of the documentation that write a model's weights."""
-    block, = re.findall(r"```python\n(import h5py\n.*?)```", DOCUMENTATION.read_text(), re.DOTALL)
-    return textwrap.dedent(block)
+    lines, = re.findall(r'^with h5py.File\("weights.h5", "w"\).*?(?=```)', DOCUMENTATION.read_text(),
+                        re.DOTALL | re.MULTILINE)
+    return lines
 
 
 def test_a_model_of_pytorch_scores_as_there_to_the_image(colonnade, tmp_path, monkeypatch):
@@ -107,7 +107,7 @@ def test_a_model_of_pytorch_scores_as_there_to_the_image(colonnade, tmp_path, mo
     images, labels = draw_images(random, patterns, 500)
 
     monkeypatch.chdir(tmp_path)
-    exec(documented_lines(), {"model": model})  # writes weights.h5
+    exec(documented_lines(), {"h5py": h5py, "model": model})  # writes weights.h5
     with h5py.File("data.h5", "w") as file:
         for split in ("train", "test"):
             file[f"{split}/images"], file[f"{split}/labels"] = images, labels
