@@ -93,8 +93,8 @@ def train(model, images, labels):
 
 def documented_lines():
     """The lines of the documentation that write a model's weights."""
-    lines, = re.findall(r'^with h5py.File\("weights.h5", "w"\).*?(?=```)', DOCUMENTATION.read_text(),
-                        re.DOTALL | re.MULTILINE)
+    text = DOCUMENTATION.read_text()
+    lines, = re.findall(r'^with h5py.File\("weights.h5", "w"\).*?(?=```)', text, re.M | re.S)
     return lines
 
 
