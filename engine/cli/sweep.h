@@ -3,12 +3,14 @@
 #define ENGINE_CLI_SWEEP_H
 
 #include "engine/cli/cli.h"
+#include "engine/store/store.h"
 #include "engine/sweep/sweep.h"
 
 /* A sweep under way: what becomes of its rows. */
 struct sweep_board {
     struct sweep *sweep;
     const char *path; /* of its file */
+    struct file_lock lock;
     bool json, quiet, terminal, drawn;
     size_t to_train, trained; /* rows, of this start of the program */
     double start, last_draw;  /* seconds */

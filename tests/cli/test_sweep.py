@@ -557,6 +557,8 @@ def test_an_interrupted_sweep_goes_on_to_the_same_rows(program, grid, jobs, numb
     program.run("sweep", name, *options, "--out", "whole.h5", "--quiet")
     process = program.start("sweep", name, *options, "--json")
     assert json.loads(process.stdout.readline())["event"] == "combination"
+    second = program.run("sweep", name, *options, "--resume", status=1)
+    assert second.stderr == "grid.h5 is being trained by another process\n"
     process.send_signal(number)
     rest, errors = process.communicate(timeout=60)
     assert process.returncode == status, errors
@@ -567,6 +569,7 @@ def test_an_interrupted_sweep_goes_on_to_the_same_rows(program, grid, jobs, numb
         assert file.attrs["status"] == "interrupted"
     program.run("sweep", name, *options, "--resume", "--quiet")
     assert timeless(program.folder / "grid.h5") == timeless(program.folder / "whole.h5")
+    assert not list(program.folder.glob(".*"))
 
 
 def test_resume_under_another_config_names_the_keys(program, grid):
