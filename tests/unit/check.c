@@ -54,6 +54,7 @@ static void open_album(struct album *album)
         write_picture(album->paths[i], i, 1, SIDE);
     }
     album->data = (struct dataset){
+        .source = "folder",
         .c = 1,
         .h = SIDE,
         .w = SIDE,
