@@ -247,6 +247,8 @@ static enum colonnade_status train_run(struct run *run, const struct dataset *da
     if (status == COLONNADE_OK)
         status = print_done(run, keeper->path, options->json, error);
     print_cost(keeper, seconds_now() - start);
+    keeper->tell = NULL;
+    keeper->context = NULL; /* the display goes */
     signals_defer(false);
     return status;
 }

@@ -81,7 +81,6 @@ static enum colonnade_status read_newest(struct watched *watched, const char *pa
 {
     enum colonnade_status status = COLONNADE_OK;
     bool is_live = access(live, F_OK) == 0;
-    *watched = (struct watched){0};
     if (is_live && read_watched((struct place){live, H5I_INVALID_HID}, LIVE_FORMAT,
                                 "file of metrics", watched, NULL) != COLONNADE_OK) {
         watched_finish(watched); /* gone in this very moment */
@@ -122,5 +121,5 @@ void watched_finish(struct watched *watched)
 {
     free(watched->metrics.epochs);
     free(watched->metrics.steps);
-    *watched = (struct watched){0};
+    memset(watched, 0, sizeof *watched);
 }
