@@ -42,8 +42,6 @@ enum colonnade_status keeper_open(struct keeper *keeper, const char *path, bool 
     TRY(memory_copy_text(&keeper->path, path, error));
     TRY(destination_check(path, error));
     TRY(file_lock_take(&keeper->lock, path, error));
-    if (keeper->lock.anothers)
-        RAISE(COLONNADE_FAILURE, "%s is being trained by another process", path);
     if (!file_exists(path))
         goto out;
     keeper->own = resume;

@@ -33,17 +33,9 @@ static const char *join_names(const struct key_name *keys, char *text, size_t si
     return text;
 }
 
-static const struct section *find_section(const struct config *config, const char *name)
-{
-    for (size_t i = 0; i < config->count; i++)
-        if (strcmp(config->sections[i].name, name) == 0)
-            return &config->sections[i];
-    return NULL;
-}
-
 static const char *find_value(const struct config *config, const char *section, const char *key)
 {
-    const struct section *found = find_section(config, section);
+    const struct section *found = config_find(config, section);
     const struct entry *entry = found ? config_entry(found, key) : NULL;
     return entry ? entry->value : NULL;
 }
@@ -141,7 +133,7 @@ static enum colonnade_status check_reach(const struct run *run, const char *path
 {
     const struct settings *settings = &run->settings;
     const struct progress *progress = &run->progress;
-    const struct section *train = find_section(config, "train");
+    const struct section *train = config_find(config, "train");
     const int epochs =
         progress->epoch + (progress->batch > 0); /* the last one may be begun alone */
     if (settings->epochs < epochs)

@@ -92,8 +92,8 @@ int experiment_threads(const struct options *options, const struct settings *set
  * does, the first is held in signals_pending(). */
 void signals_install(void);
 void signals_defer(bool defer);
-/* A file that such an exit takes away; NULL: none. */
-void signals_take_away(const char *path);
+/* The lock whose file such an exit takes away, if it was taken; NULL: none. */
+void signals_take_away(const struct file_lock *lock);
 const volatile sig_atomic_t *signals_pending(void);
 
 /* output.c */

@@ -33,9 +33,9 @@ void signals_defer(bool defer)
     deferred = defer;
 }
 
-void signals_take_away(const char *path)
+void signals_take_away(const struct file_lock *lock)
 {
-    left = path;
+    left = lock && lock->descriptor >= 0 ? lock->name : NULL;
 }
 
 const volatile sig_atomic_t *signals_pending(void)

@@ -134,9 +134,7 @@ static enum colonnade_status open_sweep(struct sweep_board *board, const struct 
     TRY(jobs_divide(board->sweep, options->jobs ? options->jobs : 1, error));
     TRY(check_destination(board->path, options->resume, error));
     TRY(file_lock_take(&board->lock, board->path, error));
-    if (board->lock.anothers)
-        RAISE(COLONNADE_FAILURE, "%s is being trained by another process", board->path);
-    signals_take_away(board->lock.descriptor >= 0 ? board->lock.name : NULL);
+    signals_take_away(&board->lock);
     TRY(sweep_check_shapes(board->sweep, error));
     if (options->resume && file_exists(board->path)) {
         TRY(sweep_resume(board->sweep, board->path, error));

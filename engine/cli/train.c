@@ -92,7 +92,7 @@ static enum colonnade_status check_job(struct job *job, const struct options *op
     struct weights_taken taken = {0};
     TRY(experiment_graph(&graph, job->config, error));
     TRY(keeper_open(keeper, job->settings.output, options->resume, error));
-    signals_take_away(keeper->lock.descriptor >= 0 ? keeper->lock.name : NULL);
+    signals_take_away(&keeper->lock);
     if (job->settings.init_from && !keeper->own)
         TRY(weights_take(graph, NULL, job->config, job->settings.init_from, &taken, error));
 out:

@@ -395,26 +395,25 @@ static enum file_locked look_at_lock(const char *name)
     return locked;
 }
 
-/* A file that was taken away before it was locked guards nothing: so again, until the file that is
- * locked is the one of that name. Another user's can only be looked at. */
-static void open_and_lock(struct file_lock *taken)
+/* False where it is another's. A file that was taken away before it was locked guards nothing: so
+ * again, until the file that is locked is the one of that name. Another user's can only be looked
+ * at. */
+static bool open_and_lock(struct file_lock *taken)
 {
     for (int attempt = 0; attempt < LOCK_ATTEMPTS; attempt++) {
         const int descriptor = open(taken->name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
-        if (descriptor < 0) {
-            taken->anothers = look_at_lock(taken->name) == FILE_LOCKED_YES;
-            return;
-        }
-        const bool locked = lock(descriptor);
-        taken->anothers = !locked && is_anothers(errno);
-        if (!taken->anothers && (!locked || is_named(descriptor, AT_FDCWD, taken->name))) {
+        if (descriptor < 0)
+            return look_at_lock(taken->name) != FILE_LOCKED_YES;
+        const bool locked = lock(descriptor), anothers = !locked && is_anothers(errno);
+        if (!anothers && (!locked || is_named(descriptor, AT_FDCWD, taken->name))) {
             taken->descriptor = descriptor;
-            return;
+            return true;
         }
         close(descriptor);
-        if (taken->anothers)
-            return;
+        if (anothers)
+            return false;
     }
+    return true;
 }
 
 enum colonnade_status file_lock_take(struct file_lock *taken, const char *path,
@@ -424,7 +423,8 @@ enum colonnade_status file_lock_take(struct file_lock *taken, const char *path,
     *taken = (struct file_lock){.descriptor = -1};
     TRY(name_lock(path, &taken->target, &taken->name, error));
     TRY(make_folders(path, taken->target, &taken->folders, error));
-    open_and_lock(taken);
+    if (!open_and_lock(taken))
+        RAISE(COLONNADE_FAILURE, "%s is being trained by another process", path);
 out:
     return status;
 }

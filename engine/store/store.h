@@ -91,11 +91,11 @@ struct file_lock {
     char *name, *target; /* the locked file; what `path` leads to */
     int descriptor;
     size_t folders; /* that were made for it */
-    bool anothers;  /* somebody else has it, here or in another process */
 };
 
-/* Folders on the way are made. Where a file cannot be locked at all, nobody is kept out. The caller
- * releases the lock, also on error and where it is another's. */
+/* COLONNADE_FAILURE where somebody else has it, here or in another process. Folders on the way are
+ * made. Where a file cannot be locked at all, nobody is kept out. The caller releases the lock,
+ * also on error. */
 enum colonnade_status file_lock_take(struct file_lock *lock, const char *path,
                                      struct colonnade_error *error);
 /* Takes the file away, and folders that were made and are empty. */

@@ -93,23 +93,34 @@ def test_dots_are_braille_where_the_terminal_takes_them(trained):
     assert any("\u2800" < character <= "\u28ff" for character in text)
 
 
-def test_a_terminal_is_drawn_anew_until_the_run_ends(program):
-    process = start(program)
-    wait_for(program.folder / "small.h5.live", process)
+def watch_on_a_terminal(program):
     child, terminal = pty.fork()
     if child == 0:
         os.chdir(program.folder)
         os.execve(program.path, [program.path, "watch", "small.h5"], program.environment)
+    return child, terminal
+
+
+def rest_of(terminal):
     text = b""
-    while text.count(b"\033[2J") < 2:
-        text += os.read(terminal, 65536)
-    process.send_signal(signal.SIGINT)
-    process.communicate()
     try:
         while chunk := os.read(terminal, 65536):
             text += chunk
     except OSError:  # the terminal is gone with its program
         pass
+    return text
+
+
+def test_a_terminal_is_drawn_anew_until_the_run_ends(program):
+    process = start(program)
+    wait_for(program.folder / "small.h5.live", process)
+    child, terminal = watch_on_a_terminal(program)
+    text = b""
+    while text.count(b"\033[2J") < 2:
+        text += os.read(terminal, 65536)
+    process.send_signal(signal.SIGINT)
+    process.communicate()
+    text += rest_of(terminal)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert b"small.h5: interrupted" in text
 
@@ -117,20 +128,13 @@ def test_a_terminal_is_drawn_anew_until_the_run_ends(program):
 def test_a_terminal_is_not_watched_for_ever_where_the_run_was_killed(program):
     process = start(program)
     wait_for(program.folder / "small.h5.live", process)
+    child, terminal = watch_on_a_terminal(program)
     text = b""
-    child, terminal = pty.fork()
-    if child == 0:
-        os.chdir(program.folder)
-        os.execve(program.path, [program.path, "watch", "small.h5"], program.environment)
     while text.count(b"\033[2J") < 1:
         text += os.read(terminal, 65536)
     process.kill()
     process.communicate()
-    try:
-        while chunk := os.read(terminal, 65536):
-            text += chunk
-    except OSError:  # the terminal is gone with its program
-        pass
+    text += rest_of(terminal)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert b"small.h5: not being trained, it ended without a word" in text
 
