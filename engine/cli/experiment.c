@@ -68,8 +68,8 @@ static void warn_of_output(struct config *config, const struct graph *graph)
 {
     const char *activation;
     const struct node *node = graph_output_activation(graph, &activation);
-    if (!node || strcmp(activation, "leaky_relu") == 0 || strcmp(activation, "prelu") == 0)
-        return; /* these give any number */
+    if (!node)
+        return;
     const struct section *section = config_section(config, node->name);
     const char *key = config_entry(section, "activation") ? "activation" : "type";
     warn(config, section, key, "[%s] %s = %s: the loss %s; leave it away", node->name, key,

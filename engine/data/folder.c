@@ -161,7 +161,9 @@ static enum colonnade_status wrong_layout(const struct data_settings *settings,
     char held[512], path[PATH_MAX], hint[64] = "";
     TRY(read_folder(settings->path, &folders, &files, error));
     name_held(held, sizeof held, &folders, &files);
-    for (size_t i = 0; i < COUNT_OF(others); i++) {
+    TRY(join(path, settings->path, "test", error));
+    const bool has_test = is_folder(path);
+    for (size_t i = 0; i < COUNT_OF(others) && !has_test; i++) {
         TRY(join(path, settings->path, others[i], error));
         if (is_folder(path))
             snprintf(hint, sizeof hint, "; what to score by is named test, not %s", others[i]);

@@ -281,6 +281,9 @@ const struct node *graph_output_activation(const struct graph *graph, const char
     const struct node *output = &graph->nodes[graph->output];
     const struct epilogue *epilogue = output->type == &node_epilogue ? output->settings : NULL;
     *activation = epilogue ? activation_names[epilogue->activation] : output->type->name;
+    const struct node_type *type = node_type_find(*activation);
+    if (type && type->gives_any)
+        return NULL;
     for (int i = ACTIVATION_NONE + 1; activation_choices[i]; i++)
         if (strcmp(activation_choices[i], *activation) == 0)
             return &graph->nodes[output->follows ? output->written[0] : output->owner];

@@ -36,8 +36,9 @@ enum colonnade_status graph_check_keys(struct config *config, bool drop_unused,
                                        struct colonnade_error *error);
 
 /* The node that a user wrote and whose activation, if that is not the node itself, makes the
- * logits, with the activation's name; NULL: they are as a node with weights, a pooling, or a sum
- * gives them. The loss takes the softmax of the logits, which an activation takes some values from.
+ * logits, with the activation's name; NULL: they may be any numbers, as a node with weights, a
+ * pooling, a sum or some activations give them. The loss takes the softmax of the logits, which
+ * other activations take some values from.
  */
 const struct node *graph_output_activation(const struct graph *graph, const char **activation);
 

@@ -162,7 +162,7 @@ static const struct node_example elu_examples[] = {
     .keys = table, .key_count = COUNT_OF(table), .settings_size = sizeof(struct activation_node)
 
 ACTIVATION_TYPE(leaky_relu, "x where positive, else slope * x", leaky_examples,
-                WITH_KEYS(leaky_keys));
+                WITH_KEYS(leaky_keys), .gives_any = true);
 ACTIVATION_TYPE(elu, "x where positive, else alpha * (exp(x) - 1)", elu_examples,
                 WITH_KEYS(elu_keys));
 

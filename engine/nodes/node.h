@@ -154,6 +154,7 @@ struct node_type {
     const struct node_example *examples; /* ends with keys = NULL */
     bool takes_maximum;                  /* each output is the largest of some inputs */
     bool takes_unequal;                  /* inputs may differ in their channels */
+    bool gives_any;                      /* of an activation: every number may come out */
     /* What stands in `settings` about bias and activation; NULL: nothing. */
     struct epilogue (*epilogue)(const void *settings);
     /* Whether y = f(x) elementwise with an f that never decreases; NULL: no. */

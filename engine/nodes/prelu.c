@@ -68,6 +68,7 @@ const struct node_type node_prelu = {
     .settings_size = sizeof(struct prelu),
     .inputs_least = 1,
     .inputs_most = 1,
+    .gives_any = true,
     .examples = examples,
     .build = build,
     .plan = plan,

@@ -187,6 +187,7 @@ def test_a_folder_of_another_layout_is_told_what_is_wanted_and_what_it_holds(pro
         (["train/a", "val/a"], "flat holds train, val; what to score by is named test, not val"),
         (["train/a", "validation/a"], "; what to score by is named test, not validation"),
         (["test/a"], "flat holds test"),
+        (["test/a", "val/a"], "flat holds test, val"),
         (list("abcdefgh"), "flat holds a, b, c, d, e, f, and 2 more"),
         ([], "flat holds nothing"),
     ]

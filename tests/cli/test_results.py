@@ -263,6 +263,14 @@ def test_an_activation_before_the_last_node_is_none_to_warn_of(program):
         "from the last node, and this keeps some back; leave it away"]
 
 
+@pytest.mark.parametrize("activation", ["leaky_relu", "prelu"])
+def test_an_activation_that_gives_any_number_is_none_to_warn_of(program, activation):
+    program.config(text=CONFIG + f"activation = {activation}\n")
+    assert warnings(program, "summary") == []
+    program.config(text=CONFIG + f"[last]\ntype = {activation}\n")
+    assert warnings(program, "summary") == []
+
+
 @pytest.mark.parametrize("verb", ["train", "check", "summary"])
 def test_a_warmup_that_training_does_not_get_over_is_warned_of(program, verb):
     program.config()
