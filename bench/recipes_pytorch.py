@@ -284,8 +284,12 @@ def draw_weights(network, sections):
             if init == "xavier":
                 bound = math.sqrt(6 / (fan_in + fan_out))
                 weight.uniform_(-bound, bound)
-            elif init == "uniform":
+            elif init in ("uniform", "dirac"):
                 weight.uniform_(-math.sqrt(1 / fan_in), math.sqrt(1 / fan_in))
+                if init == "dirac":
+                    for filters in weight.chunk(getattr(module, "groups", 1)):
+                        passing = filters[:filters.shape[1]]
+                        nn.init.dirac_(passing) if weight.dim() == 4 else nn.init.eye_(passing)
             else:
                 gain = {"he": 2, "lecun": 1, "zero": 0}[init]
                 weight.normal_(0, math.sqrt(gain / fan_in))

@@ -103,6 +103,26 @@ static void draw_run(const struct parameter *parameter, size_t place, size_t fir
     }
 }
 
+/* Sets output i of each group to input i: of a convolution's filter the middle tap, which is at
+ * half of an even side (as torch.nn.init.dirac_ has it). */
+static void pass_run(const struct parameter *parameter, size_t place, size_t first, void *context)
+{
+    float *array = context;
+    const int *dims = parameter->dims;
+    const int height = parameter->rank == 4 ? dims[2] : 1,
+              width = parameter->rank == 4 ? dims[3] : 1;
+    const size_t taps = (size_t)height * (size_t)width;
+    const size_t middle = (size_t)(height / 2) * (size_t)width + (size_t)(width / 2);
+    const size_t inputs = (size_t)dims[1], outputs = (size_t)(dims[0] / parameter->extents[0]);
+    for (int i = 0; i < parameter->extents[PARAMETER_RANK - 1]; i++) {
+        const size_t index = first + (size_t)i, input = index / taps % inputs;
+        const size_t output = index / taps / inputs % outputs;
+        if (output < inputs)
+            array[place + (size_t)i * parameter->strides[PARAMETER_RANK - 1]] =
+                input == output && index % taps == middle;
+    }
+}
+
 static void initialize(const struct node *node, const struct parameter *parameter, uint64_t seed,
                        float *array)
 {
@@ -127,6 +147,7 @@ static void initialize(const struct node *node, const struct parameter *paramete
         scale = sqrt(6.0 / (in + out));
         break;
     case INIT_UNIFORM:
+    case INIT_DIRAC:
         scale = sqrt(1.0 / in);
         break;
     case INIT_ZERO:
@@ -137,6 +158,8 @@ static void initialize(const struct node *node, const struct parameter *paramete
     }
     drawing.scale = (float)scale;
     for_each_run(parameter, draw_run, &drawing);
+    if (parameter->initializer == INIT_DIRAC)
+        for_each_run(parameter, pass_run, array);
 }
 
 enum colonnade_status model_create(struct model **created, const struct graph *graph, uint64_t seed,

@@ -20,7 +20,8 @@ extern const char *const activation_choices[];
 #define INIT_KEY(settings)                                                                         \
     {                                                                                              \
         .name = "init", .kind = KEY_CHOICE, .offset = offsetof(settings, init), .fallback = "he",  \
-        .choices = initializer_names, .help = "he (normal, fan-in), xavier, lecun, uniform, zero"  \
+        .choices = initializer_names,                                                              \
+        .help = "he (normal, fan-in), xavier, lecun, uniform, zero, dirac"                         \
     }
 
 /* What stands for an index into activation_choices. */

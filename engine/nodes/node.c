@@ -1,7 +1,7 @@
 /* What node types share: adding parameters, and how these may be initialised. */
 #include "engine/nodes/node.h"
 
-const char *const initializer_names[] = {"he", "xavier", "lecun", "uniform", "zero", NULL};
+const char *const initializer_names[] = {"he", "xavier", "lecun", "uniform", "zero", "dirac", NULL};
 
 struct parameter *node_add_parameter(struct node *node, const char *suffix, int rank,
                                      const int *dims, enum initializer initializer)

@@ -26,6 +26,7 @@ enum initializer {
     INIT_LECUN,   /* normal, deviation sqrt(1 / fan_in) */
     INIT_UNIFORM, /* uniform, bound sqrt(1 / fan_in): PyTorch's default for conv and dense */
     INIT_ZERO,
+    INIT_DIRAC,    /* as INIT_UNIFORM, but output i passes input i on, for as many as there are */
     INIT_CONSTANT, /* `constant` */
 };
 extern const char *const initializer_names[]; /* NULL-terminated; those a user may write */

@@ -397,3 +397,42 @@ Test(graph, pooling_padding_must_be_smaller_than_the_kernel)
                   "net.ini:4: [p] padding 2,2,2,2 is too wide for a kernel of 2x2: some windows "
                   "would see padding alone (it must be smaller than the kernel)");
 }
+
+/* --- initial weights --- */
+
+/* The weights of node `name`, in row-major order; the caller frees them. */
+static float *drawn_weights(const struct graph *graph, const char *name)
+{
+    struct colonnade_error error = {0};
+    struct model *model;
+    const struct parameter *weight = graph->nodes[graph_find(graph, name)].parameters;
+    float *values = malloc(weight->count * sizeof *values);
+    cr_assert_eq(model_create(&model, graph, 3, &error), COLONNADE_OK, "%s", error.message);
+    parameter_export(weight, model->parameters, values);
+    model_destroy(model);
+    return values;
+}
+
+/* 6 channels to 10 filters in 2 groups: 3 of a group's 5 filters pass a channel on. */
+Test(graph, dirac_passes_inputs_on_and_draws_what_is_left)
+{
+    struct graph *graph = graph_of((struct shape){6, 9, 9}, 4,
+                                   "[c]\ntype = conv\nfilters = 10\ngroups = 2\nkernel = 3x4\n"
+                                   "init = dirac\n[mean]\ntype = globalavgpool\n"
+                                   "[d]\ntype = dense\nunits = 4\ninit = dirac\n");
+    const float bound = 1 / 6.0f; /* 36 inputs of a filter */
+    float *conv = drawn_weights(graph, "c"), *dense = drawn_weights(graph, "d");
+    for (int i = 0; i < 10 * 36; i++) {
+        const int filter = i / 36 % 5, channel = i / 12 % 3, row = i / 4 % 3, column = i % 4;
+        if (filter < 3)
+            cr_expect_eq(conv[i], channel == filter && row == 1 && column == 2 ? 1 : 0, "%d", i);
+        else
+            cr_expect(conv[i] != 0 && conv[i] >= -bound && conv[i] <= bound, "%d: %g", i,
+                      (double)conv[i]);
+    }
+    for (int i = 0; i < 4 * 10; i++)
+        cr_expect_eq(dense[i], i / 10 == i % 10 ? 1 : 0, "%d", i);
+    free(conv);
+    free(dense);
+    graph_destroy(graph);
+}
