@@ -36,7 +36,7 @@ from training import make_schedule
 
 KNOWN = {
     "data": {"source", "path", "mean", "std", "shuffle", "limit_train", "limit_test", "size",
-             "channels", "fit", "on_bad_image", "memory"},
+             "channels", "fit", "on_bad_image", "memory", "tta"},
     "augment": {"flip", "crop", "rotate", "scale", "translate", "brightness", "contrast", "erase",
                 "mixup"},
     "train": {"epochs", "batch", "optimizer", "lr", "momentum", "nesterov", "weight_decay", "beta1",
@@ -319,6 +319,7 @@ class Recipe:
         self.epochs, self.batch = int(self.keys["epochs"]), int(self.keys["batch"])
         self.shuffles = is_true(sections["data"].get("shuffle", "true"))
         self.normalize = Normalization(sections["data"], splits[0][0])
+        self.tta = sections["data"].get("tta", "none")
         self.form = torch.contiguous_format
 
     def make_network(self, seed):
@@ -391,10 +392,21 @@ class Recipe:
         images, labels = self.splits[1]
         with torch.no_grad():
             for chosen, wanted in zip(images.split(TEST_BATCH), labels.split(TEST_BATCH)):
-                logits = network(self.normalize(chosen.float()).to(memory_format=self.form))
-                loss += F.cross_entropy(logits, wanted, reduction="sum").item()
-                right += (logits.argmax(1) == wanted).sum().item()
+                chances = sum(
+                    weight * network(self.normalize(view).to(memory_format=self.form)).double()
+                    .softmax(1) for weight, view in views(chosen.float(), self.tta))
+                loss += F.nll_loss(chances.log(), wanted, reduction="sum").item()
+                right += (chances.argmax(1) == wanted).sum().item()
         return loss / len(images), right / len(images)
+
+
+def views(images, tta):
+    """Of images [N, C, H, W] those that scoring takes the mean of, each after its weight."""
+    moves = [(0, 0.5), (1, 0.25), (-1, 0.25)] if "shift" in tta else [(0, 1)]
+    moved = [(weight, F.pad(images, (by, -by, by, -by))) for by, weight in moves]
+    if "flip" not in tta:
+        return moved
+    return [(weight / 2, side) for weight, view in moved for side in (view, view.flip(3))]
 
 
 def refuse_unknown(sections):

@@ -64,8 +64,8 @@ COLONNADE_API bool colonnade_run_score(const struct colonnade_run *run,
                                        struct colonnade_score *score);
 
 /* Classifies n images. `images`: bytes [n, height, width, channels] of the run's shape, pixels as
- * they come (0 to 255); they are normalised here as in training. `probabilities`: [n, classes], the
- * caller's; each row adds up to 1. COLONNADE_FAILURE where they are no finite numbers, as of a
+ * they come (0 to 255); they are normalised here as in training, and shown in as many views as the
+ * run's [data] tta says. `probabilities`: [n, classes], the caller's; each row adds up to 1. COLONNADE_FAILURE where they are no finite numbers, as of a
  * training that diverged. `threads`: 0 for all that this process may use; the number changes no bit
  * of the result. */
 COLONNADE_API enum colonnade_status colonnade_run_predict(const struct colonnade_run *run, size_t n,

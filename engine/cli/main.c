@@ -93,7 +93,8 @@ static const struct verb verbs[] = {
      "Of a folder it takes all files named as images (.jpg, .png, .webp, ...), in the order of "
      "their names, and those of the folders in it; hidden ones are passed over.\n"
      "A bad image is named on standard error; the others are classified, and the status is 1.\n"
-     "Pixels are taken as they are: a run trained on white digits on black wants such digits.\n",
+     "Pixels are taken as they are: a run trained on white digits on black wants such digits.\n"
+     "Probabilities are means over views of the image where the run's [data] tta says so.\n",
      OPTION_TOP | OPTION_THREADS | OPTION_JSON, 0, 2, SIZE_MAX, verb_predict},
     {"summary", "CONFIG|RUN", "shows the network: shapes, parameters, work, memory", NULL,
      OPTION_SET | OPTION_JSON, 0, 1, 1, verb_summary},

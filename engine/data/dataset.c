@@ -21,6 +21,12 @@ const char *const image_fit_names[] = {
 static const char *const bad_image_words[] = {
     [BAD_IMAGE_FAIL] = "fail", [BAD_IMAGE_SKIP] = "skip", NULL};
 
+const char *const tta_names[] = {[TTA_NONE] = "none",
+                                 [TTA_FLIP] = "flip",
+                                 [TTA_SHIFT] = "shift",
+                                 [TTA_FLIP_SHIFT] = "flip_shift",
+                                 NULL};
+
 #define FIELD(name) offsetof(struct data_settings, name)
 
 const struct key data_keys[] = {
@@ -55,6 +61,9 @@ const struct key data_keys[] = {
              "it is used; 0: half of the machine's"},
     {"shift_test", KEY_INTEGER, FIELD(shift_test), .fallback = "0", .maximum = DATA_MAX_SIDE,
      .help = "pixels that each test image is moved by: right, left, down, up in turn"},
+    {"tta", KEY_CHOICE, FIELD(tta), .fallback = "none", .choices = tta_names,
+     .help = "what scoring and predicting average over besides the image: its mirror image, the "
+             "image moved by a pixel, or both"},
     {"shape", KEY_SHAPE, FIELD(shape), .minimum = 1, .maximum = DATA_MAX_SIDE,
      .help = "CxHxW of the images"},
     {"classes", KEY_INTEGER, FIELD(classes), .fallback = "10", .minimum = 1,
@@ -385,6 +394,18 @@ static enum colonnade_status shift_test(struct dataset *data, const struct confi
     return COLONNADE_OK;
 }
 
+static enum colonnade_status check_tta(const struct dataset *data, const struct config *config,
+                                       const struct section *section, struct colonnade_error *error)
+{
+    const bool shifts = data->tta == TTA_SHIFT || data->tta == TTA_FLIP_SHIFT;
+    if (shifts && (data->h == 1 || data->w == 1))
+        return config_error(config, section, "tta", error,
+                            "[data] tta = %s moves images by a pixel: they are %dx%d, nothing "
+                            "would be left",
+                            tta_names[data->tta], data->h, data->w);
+    return COLONNADE_OK;
+}
+
 /* --- opening --- */
 
 static enum colonnade_status number_classes(struct dataset *data, struct colonnade_error *error)
@@ -431,6 +452,7 @@ static enum colonnade_status open_source(struct dataset **data,
     TRY(memory_allocate(data, 1, sizeof **data, "a dataset", error));
     (*data)->source = type->name;
     (*data)->shuffle = settings->shuffle;
+    (*data)->tta = (enum tta)settings->tta;
     (*data)->seed = request->seed;
     (*data)->threads = request->threads;
     (*data)->memory = source_memory(settings) / (size_t)sharers;
@@ -475,6 +497,7 @@ enum colonnade_status dataset_open(struct dataset **result, struct config *confi
         !request->test_alone || settings.mean.count == 0 || settings.std.count == 0;
     TRY(open_source(&data, &settings, request, want_train ? DATA_TRAIN : DATA_TEST, false, error));
     TRY(shift_test(data, config, section, settings.shift_test, error));
+    TRY(check_tta(data, config, section, error));
     if (want_train)
         TRY(split_validation(data, config, section, settings.validation, error));
     TRY(set_scale(data, config, section, &settings, error));
@@ -518,6 +541,16 @@ enum colonnade_status dataset_reseed(struct dataset **data, struct config *confi
     TRY(set_scale(*data, config, section, &settings, error));
 out:
     return status;
+}
+
+enum tta dataset_tta(const struct config *config)
+{
+    const struct section *section = config_find(config, "data");
+    const struct entry *entry = section ? config_entry(section, "tta") : NULL;
+    for (int i = 0; entry && tta_names[i]; i++)
+        if (strcmp(entry->value, tta_names[i]) == 0)
+            return (enum tta)i;
+    return TTA_NONE;
 }
 
 enum colonnade_status dataset_check_keys(struct config *config, struct colonnade_error *error)

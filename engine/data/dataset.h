@@ -27,6 +27,7 @@ struct data_settings {
     bool shuffle;
     uint64_t limit_train, limit_test; /* 0: none */
     int shift_test;                   /* pixels */
+    int tta;                          /* enum tta */
     int on_bad_image;                 /* enum bad_image */
     struct triple shape;              /* synthetic */
     int classes;
@@ -36,6 +37,9 @@ struct data_settings {
 };
 
 enum bad_image { BAD_IMAGE_FAIL, BAD_IMAGE_SKIP };
+
+/* Test-time augmentation: the views of an image that scoring and predicting average over. */
+enum tta { TTA_NONE, TTA_FLIP, TTA_SHIFT, TTA_FLIP_SHIFT };
 
 extern const struct key data_keys[];
 extern const size_t data_key_count;
@@ -57,6 +61,7 @@ struct dataset {
     uint32_t *training, *validation; /* indices into train, ascending */
     size_t training_count, validation_count;
     bool shuffle;
+    enum tta tta;
     bool inspected;     /* by dataset_inspect() */
     bool classes_given; /* by the request, and not by the source */
     bool streams;       /* for some images there is no room: they are read while they are used */
@@ -125,6 +130,10 @@ enum colonnade_status dataset_reseed(struct dataset **data, struct config *confi
  * the file's reads away. To be called before anything reads them. */
 void dataset_drop_replaced(struct config *config);
 
+/* The tta of [data], for those who predict without a dataset: of a config that has been checked. */
+enum tta dataset_tta(const struct config *config);
+extern const char *const tta_names[]; /* "none", ...; NULL-terminated */
+
 /* Reads [data] for its mistakes alone, and nothing that it names. */
 enum colonnade_status dataset_check_keys(struct config *config, struct colonnade_error *error);
 
@@ -160,6 +169,12 @@ enum colonnade_status dataset_checksum(const struct dataset *data, size_t images
                                        uint32_t *checksum, struct colonnade_error *error);
 size_t dataset_checksum_images(const struct dataset *data);
 
+/* What the network is shown of an image, as the kernel planes_shift has it. All zero: all of it. */
+struct image_view {
+    int top, left; /* pixels */
+    bool flip;
+};
+
 /* A mini-batch: pointers into the dataset, or into the sampler's reader. */
 struct batch {
     int n;
@@ -170,6 +185,7 @@ struct batch {
     const int32_t *labels;   /* [n] */
     const uint32_t *samples; /* [n] indices into the split: what random draws are keyed by */
     uint32_t epoch;
+    struct image_view view; /* of `images`, where it is not training */
 };
 
 enum part { PART_TRAINING, PART_VALIDATION, PART_TEST };

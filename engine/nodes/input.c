@@ -1,5 +1,5 @@
 /* The input: bytes of the batch's images to the floats that the network sees; in training, as
- * [augment] alters them. */
+ * [augment] alters them, else the batch's view of them. */
 #include "engine/data/dataset.h"
 #include "engine/nodes/augment.h"
 #include "engine/nodes/keys.h"
@@ -21,7 +21,7 @@ static enum colonnade_status build(struct node *node, const struct node_build *b
     return COLONNADE_OK;
 }
 
-/* Scratch for altering images, in floats. */
+/* Scratch for altering images and for views of them, in floats. */
 struct room {
     size_t padded;  /* words: the image in a frame, to be warped */
     size_t planes;  /* where the network does not see planes */
@@ -43,8 +43,22 @@ static struct room room_for(const struct node *node)
 static void plan(const struct node *node, struct node_plan *plan)
 {
     const struct room room = room_for(node);
-    if (augment_alters(node->settings))
-        plan->scratch = room.padded + room.planes + room.partner;
+    plan->scratch = room.padded + room.planes + room.partner;
+}
+
+/* The planes of an image, or where they are gathered for a network that does not see planes. */
+static float *planes_of(const struct node *node, const struct tile *tile, float *y)
+{
+    const struct room room = room_for(node);
+    return room.planes > 0 ? tile->scratch + room.padded : y;
+}
+
+static void planes_to_layout(const struct node *node, const struct tile *tile, const float *planes,
+                             float *y)
+{
+    if (planes != y)
+        tile->kernels->layout_convert(1, node->in.c, shape_pixels(node->in), LAYOUT_NCHW,
+                                      LAYOUT_NHWC, planes, y);
 }
 
 /* Image i of the mini-batch, altered, without its partner's share. */
@@ -54,11 +68,10 @@ static void alter(const struct node *node, const struct tile *tile, int i, float
     const struct kernels *kernels = tile->kernels;
     const struct batch *batch = tile->batch;
     const struct raster raster = {node->in.c, node->in.h, node->in.w};
-    const struct room room = room_for(node);
     const uint32_t sample = batch->samples ? batch->samples[i] : (uint32_t)i;
     const struct augment_draw draw =
         augment_draw(augment, node->in, tile->seed, batch->epoch, sample);
-    float *planes = room.planes > 0 ? tile->scratch + room.padded : y;
+    float *planes = planes_of(node, tile, y);
     if (augment_warps(augment)) {
         const struct affine map = augment_map(&draw, node->in);
         kernels->planes_warp(raster, &map, batch->images[i], (uint32_t *)(void *)tile->scratch,
@@ -71,9 +84,7 @@ static void alter(const struct node *node, const struct tile *tile, int i, float
     kernels->planes_normalize(raster, batch->scale, batch->shift, planes);
     if (draw.erased.h > 0)
         kernels->planes_erase(raster, draw.erased, planes);
-    if (planes != y)
-        kernels->layout_convert(1, raster.c, raster.h * raster.w, LAYOUT_NCHW, LAYOUT_NHWC, planes,
-                                y);
+    planes_to_layout(node, tile, planes, y);
 }
 
 static void alter_and_mix(const struct node *node, const struct tile *tile, int i, float *y)
@@ -89,12 +100,25 @@ static void alter_and_mix(const struct node *node, const struct tile *tile, int 
     }
 }
 
+/* The batch's view of image i. */
+static void show(const struct node *node, const struct tile *tile, int i, float *y)
+{
+    const struct batch *batch = tile->batch;
+    const struct image_view view = batch->view;
+    const struct raster raster = {node->in.c, node->in.h, node->in.w};
+    float *planes = planes_of(node, tile, y);
+    tile->kernels->planes_shift(raster, view.top, view.left, view.flip, batch->images[i], planes);
+    tile->kernels->planes_normalize(raster, batch->scale, batch->shift, planes);
+    planes_to_layout(node, tile, planes, y);
+}
+
 static void forward(const struct node *node, const struct tile *tile)
 {
     const struct batch *batch = tile->batch;
     struct extent extent = node_extent_out(node);
     size_t size = shape_size(node->out);
     const bool altered = tile->training && augment_alters(node->settings);
+    const bool moved = !tile->training && (batch->view.top || batch->view.left || batch->view.flip);
     if (batch->values) {
         tile->kernels->layout_convert(tile->n, extent.c, extent.hw, LAYOUT_NCHW, extent.layout,
                                       batch->values + (size_t)tile->first * size, tile->y);
@@ -104,6 +128,8 @@ static void forward(const struct node *node, const struct tile *tile)
         float *y = tile->y + (size_t)i * size;
         if (altered)
             alter_and_mix(node, tile, tile->first + i, y);
+        else if (moved)
+            show(node, tile, tile->first + i, y);
         else
             tile->kernels->pixels_normalize(extent, batch->images[tile->first + i], batch->scale,
                                             batch->shift, y);

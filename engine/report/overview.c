@@ -87,6 +87,13 @@ enum colonnade_status section_headline(FILE *page, const struct run *run,
         html_text(page, run->reason);
         fputs(".</p>\n", page);
     }
+    const enum tta tta = dataset_tta(run->config);
+    if (tta != TTA_NONE)
+        fprintf(
+            page,
+            "<p class=\"note\">Scores, mistakes and their probabilities are means over views of "
+            "an image (tta = %s); maps and covered patches show it once.</p>\n",
+            tta_names[tta]);
     if (!run->evaluated)
         fputs("<p class=\"note\">The test split has not been scored yet.</p>\n", page);
     return COLONNADE_OK;

@@ -6,6 +6,7 @@
 #include "engine/base/memory.h"
 #include "engine/plan/plan.h"
 #include "engine/train/train.h"
+#include "engine/train/views.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@ static const char *const part_names[] = {
 struct evaluator {
     const struct run *run;
     struct plan *plan;
+    float *logits; /* [batch, classes] */
     double *loss;  /* [batch] */
     int32_t *rank; /* [batch] */
 };
@@ -38,6 +40,8 @@ enum colonnade_status evaluator_create(struct evaluator **evaluator, const struc
     size_t batch = (size_t)run->settings.batch;
     TRY(memory_allocate(&made, 1, sizeof *made, "an evaluation", error));
     made->run = run;
+    TRY(memory_allocate(&made->logits, batch * (size_t)run->graph->classes, sizeof *made->logits,
+                        "logits", error));
     TRY(memory_allocate(&made->loss, batch, sizeof *made->loss, "losses", error));
     TRY(memory_allocate(&made->rank, batch, sizeof *made->rank, "ranks", error));
     TRY(plan_create(&made->plan, run->graph, PLAN_INFERENCE, run->settings.batch, threads, host,
@@ -54,6 +58,7 @@ void evaluator_destroy(struct evaluator *evaluator)
     if (!evaluator)
         return;
     plan_destroy(evaluator->plan);
+    free(evaluator->logits);
     free(evaluator->loss);
     free(evaluator->rank);
     free(evaluator);
@@ -75,7 +80,7 @@ static void score_batch(struct evaluator *evaluator, const struct batch *batch,
                         struct evaluation *evaluation, struct verdict *verdicts)
 {
     int classes = evaluation->classes;
-    const float *logits = plan_logits(evaluator->plan); /* [n, classes] */
+    const float *logits = evaluator->logits;
     kernels_best()->softmax_cross_entropy(batch->n, classes, logits, batch->labels, NULL, NULL, 0,
                                           1, evaluator->loss, evaluator->rank, NULL);
     for (int i = 0; i < batch->n; i++) {
@@ -125,7 +130,6 @@ enum colonnade_status evaluator_run(struct evaluator *evaluator, const struct mo
 {
     enum colonnade_status status = COLONNADE_OK;
     const struct run *run = evaluator->run;
-    const struct plan_options options = {.seed = run->settings.seed};
     struct evaluation made = {0};
     struct sampler *sampler = NULL;
     TRY(evaluation_init(&made, run->graph->classes, error));
@@ -135,7 +139,7 @@ enum colonnade_status evaluator_run(struct evaluator *evaluator, const struct mo
         TRY(check_stop(stop, error));
         const struct batch *batch;
         TRY(sampler_batch(sampler, i, &batch, error));
-        plan_run(evaluator->plan, model, batch, &options, NULL);
+        views_run(evaluator->plan, model, batch, run->settings.seed, data->tta, evaluator->logits);
         score_batch(evaluator, batch, &made, verdicts ? verdicts + made.count : NULL);
     }
     if (made.count) {

@@ -2,10 +2,10 @@
 #include "engine/base/memory.h"
 #include "engine/plan/plan.h"
 #include "engine/train/train.h"
+#include "engine/train/views.h"
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum {
     INFER_BATCH = 64
@@ -36,12 +36,11 @@ static size_t batch_size(const struct inference *inference, size_t first)
 }
 
 /* Runs a batch whose images are all in `batch`, into logits [batch->n, classes]. */
-static void infer_batch(const struct inference *inference, const struct batch *batch, float *logits)
+static void infer_batch(const struct inference *inference, const struct batch *batch, enum tta tta,
+                        float *logits)
 {
-    const struct plan_options options = {.seed = inference->run->settings.seed};
-    size_t count = (size_t)batch->n * (size_t)inference->run->graph->classes;
-    plan_run(inference->plan, run_weights(inference->run), batch, &options, NULL);
-    memcpy(logits, plan_logits(inference->plan), count * sizeof *logits);
+    const struct run *run = inference->run;
+    views_run(inference->plan, run_weights(run), batch, run->settings.seed, tta, logits);
 }
 
 enum colonnade_status infer(const struct run *run, size_t n, const float *input, int threads,
@@ -58,7 +57,7 @@ enum colonnade_status infer(const struct run *run, size_t n, const float *input,
             .n = (int)batch_size(&inference, first),
             .values = input + first * image,
         };
-        infer_batch(&inference, &batch, logits + first * row);
+        infer_batch(&inference, &batch, TTA_NONE, logits + first * row);
     }
 out:
     plan_destroy(inference.plan);
@@ -115,6 +114,7 @@ enum colonnade_status predict(const struct run *run, size_t n, const uint8_t *im
     const uint8_t *pointers[INFER_BATCH];
     struct inference inference = {0};
     float *scale = NULL;
+    const enum tta tta = dataset_tta(run->config);
     if (n == 0)
         goto out;
     TRY(pixel_scale(&scale, &run->data, error));
@@ -129,7 +129,7 @@ enum colonnade_status predict(const struct run *run, size_t n, const uint8_t *im
         for (size_t i = 0; i < (size_t)batch.n; i++)
             pointers[i] = images + (first + i) * image;
         float *rows = probabilities + first * (size_t)row.c;
-        infer_batch(&inference, &batch, rows);
+        infer_batch(&inference, &batch, tta, rows);
         kernels_best()->softmax_forward(row, batch.n, rows, rows);
         if (!all_finite(rows, (size_t)batch.n * (size_t)row.c))
             RAISE(COLONNADE_FAILURE, "the network gives numbers that are not finite: its training "

@@ -88,6 +88,62 @@ def test_probabilities_are_the_networks(run):
     assert hits == pytest.approx(run.json("eval", "small.h5")[0]["accuracy"])
 
 
+def moved(images, pixels):
+    """Down and to the right by so many, with black coming in."""
+    height, width = images.shape[1:3]
+    framed = np.pad(images, [(0, 0), (1, 1), (1, 1)] + [(0, 0)] * (images.ndim - 3))
+    return framed[:, 1 - pixels:1 - pixels + height, 1 - pixels:1 - pixels + width]
+
+
+@pytest.mark.parametrize("tta", ["flip", "shift", "flip_shift"])
+def test_test_time_augmentation_averages_probabilities(run, tta):
+    steps = [1, -1] if "flip" in tta else [1]
+    shifts = [(0, 0.5), (1, 0.25), (-1, 0.25)] if "shift" in tta else [(0, 1)]
+    want = sum(weight / len(steps) * probabilities(run, moved(run.images, pixels)[:, :, ::step])
+               for step in steps for pixels, weight in shifts)
+    assert np.abs(want - probabilities(run, run.images)).max() > 0.01
+    loss = -np.mean(np.log(want[np.arange(30), run.labels]))
+    accuracy = np.mean(want.argmax(axis=1) == run.labels)
+
+    plain = run.json("eval", "small.h5")
+    [scored] = run.json("eval", "small.h5", "--set", f"data.tta={tta}")
+    assert [scored] == run.json("eval", "small.h5", "--set", f"data.tta={tta}", "--threads", 3)
+    assert scored["loss"] == pytest.approx(loss, abs=1e-4)
+    assert scored["accuracy"] == pytest.approx(accuracy)
+
+    done = run.json("train", "small.ini", "--set", f"data.tta={tta}")[-1]
+    assert done["test_loss"] == pytest.approx(loss, abs=1e-4)  # the same weights
+    paths = [f"{i:02}.pnm" for i in range(30)]
+    for path, image in zip(paths, run.images):
+        write_image(run.folder / path, image)
+    results = run.json("predict", "small.h5", *paths, "--top", 7)
+    np.testing.assert_allclose(as_rows(results), want, atol=2e-4)
+    run.run("verify", "small.h5")
+    run.run("report", "small.h5", "-o", "small.html")
+    assert f"(tta = {tta})" in (run.folder / "small.html").read_text()
+    assert run.json("eval", "small.h5", "--set", "data.tta=none", "--threads", 3) == plain
+
+
+def test_a_view_that_gives_no_finite_number_is_an_error(run):
+    run.run("train", "small.ini", "--set", "data.tta=flip", "--quiet")
+    with h5py.File(run.folder / "small.h5", "r+") as file:
+        del file["state_dict"].attrs["crc32"]
+        file["state_dict/fc.weight"][0, 0] = 3e38  # of the upper left pixel
+        grey = int(255 * np.mean(file["data/classes"].attrs["mean"]))
+    image = np.full_like(run.images[0], grey)
+    write_image(run.folder / "a.pnm", image)
+    run.run("predict", "small.h5", "a.pnm")
+    image[:, -1] = 255
+    write_image(run.folder / "a.pnm", image)
+    assert "not finite" in run.run("predict", "small.h5", "a.pnm", status=1).stderr
+
+
+def test_images_without_a_pixel_to_spare_are_not_shifted(program):
+    config = CONFIG.replace("hdf5\npath = data.h5", "synthetic\nshape = 1x1x9\ntta = shift")
+    error = program.run("train", program.config(text=config), status=2).stderr
+    assert "small.ini:7: [data] tta = shift moves images by a pixel: they are 1x9" in error
+
+
 def test_five_classes_unless_asked_for_others(run):
     write_image(run.folder / "a.pnm", run.images[0])
     [five] = run.json("predict", "small.h5", "a.pnm")

@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "bench"))
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "bench"))
 import recipes_pytorch as recipes
 
 NETWORK = """
@@ -180,6 +181,37 @@ def test_initial_weights(init, deviation, largest):
     assert weight.std().item() == pytest.approx(deviation, rel=0.02)
     assert weight.abs().max() <= largest
     assert (network.conv1.bias == 0).all()
+
+
+def test_dirac_passes_channels_on():
+    text = ("[conv1]\ntype = conv\nfilters = 10\nkernel = 3\npadding = 1\ngroups = 2\n"
+            "init = dirac\n")
+    network = recipes.Network(text, (4, 6, 6), 2)
+    recipes.draw_weights(network, recipes.parse(text))
+    x = noise(2, 4, 6, 6)
+    assert torch.equal(network.conv1(x)[:, [0, 1, 5, 6]], x)
+    assert (network.conv1.weight[[2, 3, 4, 7, 8, 9]] != 0).all()
+
+
+def test_views_of_test_time_augmentation():
+    x = noise(2, 3, 4, 5)
+    assert [weight for weight, _ in recipes.views(x, "none")] == [1]
+    (_, same), (_, mirror) = recipes.views(x, "flip")
+    assert torch.equal(same, x) and torch.equal(mirror, x.flip(3))
+    (_, same), (_, down), (_, up) = recipes.views(x, "shift")
+    assert torch.equal(same, x)
+    assert torch.equal(down[:, :, 1:, 1:], x[:, :, :-1, :-1])
+    assert torch.equal(up[:, :, :-1, :-1], x[:, :, 1:, 1:])
+    assert (down[:, :, 0] == 0).all() and (up[:, :, :, -1] == 0).all()
+    six = recipes.views(x, "flip_shift")
+    assert [weight for weight, _ in six] == [0.25, 0.25, 0.125, 0.125, 0.125, 0.125]
+    assert torch.equal(six[3][1], down.flip(3))
+
+
+@pytest.mark.parametrize("config", sorted(ROOT.glob("configs/*/best.ini"))
+                         + sorted(ROOT.glob("configs/*/small.ini")), ids=str)
+def test_it_knows_every_key_of_the_recipes(config):
+    recipes.refuse_unknown(recipes.parse(config.read_text()))
 
 
 def write_folder(folder):

@@ -555,6 +555,32 @@ Test(augmentation, crop_and_flip_move_whole_pixels_in_every_layout)
     check_crop_and_flip(9); /* NHWC */
 }
 
+static void check_image_view(const char *keys, int channels)
+{
+    struct view *view = open_view(keys, channels);
+    const struct image_view shown = {.top = -1, .left = 2, .flip = true};
+    view->tile.training = false;
+    view->batch.view = shown;
+    see(view);
+    for (int i = 0; i < IMAGES; i++)
+        for (int c = 0; c < channels; c++)
+            for (int row = 0; row < SIDE; row++)
+                for (int column = 0; column < SIDE; column++) {
+                    const int from = SIDE - 1 - column + shown.left;
+                    cr_assert(fabs(seen(view, i, c, row, column) -
+                                   original(view, i, c, row + shown.top, from)) <= rounding);
+                }
+    close_view(view);
+}
+
+Test(augmentation, a_batch_has_its_view_outside_of_training_in_every_layout)
+{
+    check_image_view("crop = 3\nerase = 1", 1);
+    check_image_view("rotate = 3", 3);
+    check_image_view("crop = 3\nmixup = 1", 9); /* NHWC */
+    check_image_view("", 9);
+}
+
 /* --- against a slow reference --- */
 
 static double between_bytes(const struct view *view, int i, int c, double row, double column)
