@@ -15,9 +15,14 @@ static enum colonnade_status write_image(FILE *page, const struct run *run, size
     const struct worst_image *record = &run->worst.records[index];
     fprintf(page,
             "<li data-actual=\"%d\" data-predicted=\"%d\"><figure><img alt=\"mistake %zu\" "
-            "title=\"test image %ld, loss %.4g\" style=\"--columns:%d;--rows:%d\" src=\"",
-            record->actual, record->predicted, index, record->sample, record->loss, shape.w,
-            shape.h);
+            "title=\"",
+            record->actual, record->predicted, index);
+    if (run->worst.files) {
+        html_text(page, run->worst.files[index]);
+        fputs(", ", page);
+    }
+    fprintf(page, "test image %ld, loss %.4g\" style=\"--columns:%d;--rows:%d\" src=\"",
+            record->sample, record->loss, shape.w, shape.h);
     TRY(image_small_uri(page, run->worst.pixels + index * shape_size(shape), shape.w, shape.h,
                         shape.c, error));
     fputs("\"><figcaption><b>", page);

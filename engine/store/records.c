@@ -484,6 +484,8 @@ enum colonnade_status write_worst(struct place file, const struct worst *worst,
     TRY(write_table(test, &worst_table, worst->records, worst->n, error));
     TRY(place_open(test, worst_table.group, &group, error));
     TRY(place_write_array(group, "images", &images, worst->pixels, error));
+    if (worst->files)
+        TRY(place_write_texts(group, "file", worst->n, worst->files, error));
 out:
     place_close(group.id);
     place_close(test.id);
@@ -519,6 +521,11 @@ enum colonnade_status read_worst(struct place file, struct worst *worst,
     TRY(place_check_array(group, "images", &images, error));
     TRY(memory_allocate(&worst->pixels, worst->n, shape_size(data->shape), "images", error));
     TRY(place_read_array(group, "images", &images, worst->pixels, error));
+    if (place_has(group, "file")) {
+        TRY(memory_allocate(&worst->files, worst->n, sizeof *worst->files, "names of files",
+                            error));
+        TRY(place_read_texts(group, "file", worst->n, worst->files, error));
+    }
 out:
     place_close(group.id);
     place_close(test.id);

@@ -92,6 +92,7 @@ struct worst {
     size_t n, capacity;
     struct worst_image *records; /* [n] */
     uint8_t *pixels;             /* [n, h, w, c] */
+    char **files;                /* [n] where they were read; NULL: the source is not of files */
 };
 
 /* What a file was written by. A text is NULL where that is not known. */

@@ -9,11 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SAMPLES_MOST = 32, ROOM_BYTES = 2 << 20 };
+enum { SAMPLES_MOST = 32, ROOM_BYTES = 2 << 20, FEW = 4, LARGEST_BYTES = 16 << 20 };
 
 size_t samples_that_fit(struct shape shape, size_t most)
 {
-    const size_t room = ROOM_BYTES / shape_size(shape);
+    const size_t size = shape_size(shape);
+    size_t room = ROOM_BYTES / size;
+    if (room < FEW)
+        room = size <= LARGEST_BYTES ? FEW : 0;
     return most < room ? most : room;
 }
 

@@ -25,6 +25,9 @@ size_t worst_count(struct shape shape, size_t most)
 
 void worst_finish(struct worst *worst)
 {
+    for (size_t i = 0; worst->files && i < worst->n; i++)
+        free(worst->files[i]);
+    free(worst->files);
     free(worst->records);
     free(worst->pixels);
     *worst = (struct worst){0};
@@ -132,14 +135,19 @@ enum colonnade_status worst_take(struct worst *worst, const struct run *run,
     choose(candidates, count, n);
     TRY(memory_allocate(&made.records, n, sizeof *made.records, "mistakes", error));
     TRY(memory_allocate(&made.pixels, n, size, "mistakes", error));
+    if (test->files)
+        TRY(memory_allocate(&made.files, n, sizeof *made.files, "names of files", error));
+    made.n = n;
     TRY(memory_allocate(&buffer, size, 1, "an image", error));
     for (size_t i = 0; i < n; i++) {
+        const size_t sample = (size_t)candidates[i].image.sample;
         const uint8_t *image;
         made.records[i] = candidates[i].image;
-        TRY(dataset_image(data, test, (size_t)made.records[i].sample, buffer, &image, error));
+        TRY(dataset_image(data, test, sample, buffer, &image, error));
         memcpy(made.pixels + i * size, image, size);
+        if (test->files)
+            TRY(memory_copy_text(&made.files[i], test->files[sample], error));
     }
-    made.n = n;
     worst_finish(worst);
     *worst = made;
     made = (struct worst){0};

@@ -81,7 +81,8 @@ def results(path):
     with h5py.File(path) as file:
         numbers = {}
         file.visititems(lambda name, item: numbers.update({name: item[()]})
-                        if isinstance(item, h5py.Dataset) and "second" not in name else None)
+                        if isinstance(item, h5py.Dataset) and "second" not in name
+                        and not name.endswith("worst/file") else None)
         numbers["mean"] = file["data/classes"].attrs["mean"]
         return numbers
 
@@ -201,6 +202,22 @@ def test_a_folder_of_another_layout_is_told_what_is_wanted_and_what_it_holds(pro
             message = error(program, verb, "small.ini")
             assert message.startswith(layout) and message.endswith(held)
         shutil.rmtree(root)
+
+
+def test_mistakes_have_the_names_of_their_files(program, pictures):
+    program.run("train", "small.ini", "--quiet", "--set", "train.lr=1e-9")
+    program.run("train", "small.ini", "--resume", "--quiet", "--set", "train.lr=1e-9")
+    files = sorted((file for name in ("Zebra", "ant", "b c")
+                    for file in (pictures / "test" / name).iterdir()),
+                   key=lambda file: (file.name, file.parent.name))
+    with h5py.File(program.folder / "small.h5") as run:
+        worst = run["evaluation/test/worst"]
+        assert len(worst["file"]) == len(worst["sample"]) > 0
+        for name, sample in zip(worst["file"].asstr(), worst["sample"]):
+            assert program.folder / name == files[sample]
+        first = worst["file"].asstr()[0]
+    program.run("report", "small.h5", "-o", "small.html")
+    assert f'title="{first}, test image ' in (program.folder / "small.html").read_text()
 
 
 def test_eval_says_how_to_name_data_that_have_moved(program, pictures):

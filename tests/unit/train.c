@@ -852,7 +852,9 @@ Test(worst, the_worst_of_all_come_first_then_those_of_classes_then_those_of_pair
         }
     worst_finish(&worst);
     cr_expect_eq(worst_count((struct shape){3, 224, 224}, SIZE_MAX), 13);
-    cr_expect_eq(worst_count((struct shape){3, 1000, 1000}, SIZE_MAX), 0);
+    cr_expect_eq(worst_count((struct shape){3, 1000, 1000}, SIZE_MAX), 4);
+    cr_expect_eq(worst_count((struct shape){3, 1000, 1000}, 3), 3);
+    cr_expect_eq(worst_count((struct shape){3, 4096, 2048}, SIZE_MAX), 0);
 }
 
 Test(evaluate, classes_are_scored_by_the_confusion_matrix)
