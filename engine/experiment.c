@@ -35,6 +35,7 @@ struct data_facts experiment_facts(const struct dataset *data)
         .class_names = data->class_names,
         .mean = data->mean,
         .std = data->std,
+        .fit = data->fit,
     };
 }
 

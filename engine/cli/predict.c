@@ -225,23 +225,12 @@ out:
 
 /* --- the whole --- */
 
-/* How the run's own images were made to fit. */
-static enum image_fit fit_of_run(struct config *config)
-{
-    const struct section *section = config_section(config, "data");
-    const struct entry *entry = section ? config_entry(section, "fit") : NULL;
-    for (int i = 0; entry && image_fit_names[i]; i++)
-        if (strcmp(entry->value, image_fit_names[i]) == 0)
-            return (enum image_fit)i;
-    return IMAGE_CROP;
-}
-
 static enum colonnade_status target_of_run(struct image_target *target, const struct run *run,
                                            struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     const struct shape shape = run->data.shape;
-    *target = (struct image_target){shape.c, shape.h, shape.w, fit_of_run(run->config)};
+    *target = (struct image_target){shape.c, shape.h, shape.w, run->data.fit};
     if (shape.c != 1 && shape.c != 3)
         RAISE(COLONNADE_FAILURE,
               "the run was trained on images of %d channels; image files give 1 or 3", shape.c);

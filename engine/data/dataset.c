@@ -75,6 +75,16 @@ const size_t data_key_count = sizeof data_keys / sizeof *data_keys;
 
 /* --- settings --- */
 
+bool image_fit_find(const char *name, enum image_fit *fit)
+{
+    for (int i = 0; image_fit_names[i]; i++)
+        if (strcmp(name, image_fit_names[i]) == 0) {
+            *fit = (enum image_fit)i;
+            return true;
+        }
+    return false;
+}
+
 static bool reads_key(const struct source_type *type, const char *key)
 {
     for (const char *const *name = type->keys; *name; name++)

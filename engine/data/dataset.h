@@ -68,7 +68,7 @@ struct dataset {
     int threads;        /* that images are read on */
     size_t memory;      /* bytes of images that are kept, at most, where they are read from files */
     uint64_t seed;
-    enum image_fit fit; /* of images that are read from files */
+    enum image_fit fit; /* of images that are read from files, or were before they were packed */
     char **skipped;     /* [skipped_count] what was wrong with what was passed over, file by file */
     size_t skipped_count, skipped_capacity;
     size_t bytes; /* memory held */

@@ -1,6 +1,6 @@
 /* Source hdf5: one file with /train/images, /train/labels, /test/images, /test/labels and
- * optionally /classes. HDF5's own printing of errors is off while it is read; ours say what is
- * wrong with which dataset.
+ * optionally /classes and the root's attribute fit. HDF5's own printing of errors is off while it
+ * is read; ours say what is wrong with which dataset.
  */
 #include "engine/data/source.h"
 
@@ -189,6 +189,38 @@ out:
     return status;
 }
 
+/* How its images were made to fit, if they were: as image files are to be that it is used on. */
+static enum colonnade_status read_fit(struct dataset *data, hid_t file, const char *file_name,
+                                      struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    hid_t attribute = -1, type = -1, memory_type = -1;
+    char *word = NULL;
+    if (H5Aexists(file, "fit") <= 0)
+        goto out;
+    attribute = H5Aopen(file, "fit", H5P_DEFAULT);
+    type = attribute < 0 ? -1 : H5Aget_type(attribute);
+    if (type < 0 || H5Tis_variable_str(type) <= 0)
+        RAISE(COLONNADE_FAILURE, "%s: attribute fit is not a text of variable length", file_name);
+    memory_type = H5Tcopy(H5T_C_S1);
+    H5Tset_cset(memory_type, H5Tget_cset(type));
+    H5Tset_size(memory_type, H5T_VARIABLE);
+    if (H5Aread(attribute, memory_type, &word) < 0)
+        RAISE(COLONNADE_FAILURE, "%s: attribute fit cannot be read", file_name);
+    if (!word || !image_fit_find(word, &data->fit))
+        RAISE(COLONNADE_FAILURE, "%s: attribute fit = %.64s; it is crop, pad or stretch", file_name,
+              word ? word : "");
+out:
+    H5free_memory(word);
+    if (memory_type >= 0)
+        H5Tclose(memory_type);
+    if (type >= 0)
+        H5Tclose(type);
+    if (attribute >= 0)
+        H5Aclose(attribute);
+    return status;
+}
+
 static enum colonnade_status open_file(hid_t *file, const char *path, struct colonnade_error *error)
 {
     if (H5Fis_hdf5(path) <= 0)
@@ -209,6 +241,7 @@ static enum colonnade_status read_file(struct dataset *data, const struct data_s
     hid_t file = -1;
     TRY(open_file(&file, path, error));
     TRY(read_names(data, file, path, error));
+    TRY(read_fit(data, file, path, error));
     TRY(read_split(data, &data->train, file, path, true, settings->limit_train,
                    wanted >= DATA_TRAIN, error));
     if (wanted >= DATA_TEST)

@@ -166,6 +166,28 @@ out:
     return status;
 }
 
+/* Files of older programs do not have it, and their runs went by the config. */
+static enum colonnade_status read_fit(struct place file, struct run *run,
+                                      struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct place classes = {.id = H5I_INVALID_HID};
+    const struct section *section = config_section(run->config, "data");
+    const struct entry *entry = section ? config_entry(section, "fit") : NULL;
+    char *word = NULL;
+    TRY(place_open(file, "data/classes", &classes, error));
+    if (place_has_attribute(classes, "fit"))
+        TRY(place_read_text(classes, "fit", &word, error));
+    else
+        TRY(memory_copy_text(&word, entry ? entry->value : image_fit_names[IMAGE_CROP], error));
+    if (!image_fit_find(word, &run->data.fit))
+        status = place_error(classes, "fit", error, "'%s'; it is crop, pad or stretch", word);
+out:
+    free(word);
+    place_close(classes.id);
+    return status;
+}
+
 enum colonnade_status store_read_status(struct place file, enum run_status *run_status,
                                         struct colonnade_error *error)
 {
@@ -268,6 +290,7 @@ static enum colonnade_status fill_run(struct place file, struct run *run,
     if (run->status == RUN_FAILED && place_has_attribute(file, "reason"))
         TRY(place_read_text(file, "reason", &run->reason, error));
     TRY(store_read_origin(file, &run->origin, error));
+    TRY(read_fit(file, run, error));
     TRY(read_optimizer(file, run, error));
     if (place_has(file, "evaluation")) {
         TRY(evaluation_init(&run->evaluation, run->data.classes, error));

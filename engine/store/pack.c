@@ -1,5 +1,5 @@
-/* A dataset as one HDF5 file: pixels as bytes, labels, the names of the classes. What source = hdf5
- * reads. Knows nothing of where the data came from.
+/* A dataset as one HDF5 file: pixels as bytes, labels, the names of the classes, and how files were
+ * made to fit. What source = hdf5 reads. Knows nothing of where the data came from.
  */
 #include "engine/base/memory.h"
 #include "engine/store/place.h"
@@ -133,6 +133,7 @@ static enum colonnade_status write_data(const void *context, const char *path,
         file.id = H5Fcreate(temporary, H5F_ACC_TRUNC, H5P_DEFAULT, access);
     if (file.id < 0)
         RAISE(COLONNADE_FAILURE, "%s: cannot be made: %s", path, hdf5_reason().text);
+    TRY(place_write_text(file, "fit", image_fit_names[data->fit], error));
     TRY(place_write_texts(file, "classes", (size_t)data->classes, data->class_names, error));
     TRY(write_split(file, "train", data, &data->train, error));
     TRY(write_split(file, "test", data, &data->test, error));

@@ -109,6 +109,7 @@ static enum colonnade_status write_data(struct place file, const struct data_fac
     TRY(place_write_attribute(classes, "std", VALUE_FLOAT, channels, data->std, error));
     TRY(place_write_attribute(classes, "shape", VALUE_INT, 3, shape, error));
     TRY(place_write_text(classes, "source", data->source, error));
+    TRY(place_write_text(classes, "fit", image_fit_names[data->fit], error));
     if (data->checksum_images > 0)
         TRY(write_known_by(group, data, error));
 out:

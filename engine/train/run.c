@@ -140,6 +140,7 @@ enum colonnade_status data_facts_copy(struct data_facts *to, const struct data_f
     struct data_facts copy = {
         .shape = from->shape,
         .classes = from->classes,
+        .fit = from->fit,
         .train_count = from->train_count,
         .checksum = from->checksum,
         .checksum_images = from->checksum_images,

@@ -59,6 +59,7 @@ struct data_facts {
     int classes;
     char **class_names;     /* [classes] */
     float *mean, *std;      /* [shape.c] */
+    enum image_fit fit;     /* of images from files */
     size_t train_count;     /* training images, before any are held back */
     uint32_t checksum;      /* dataset_checksum() of so many of them */
     size_t checksum_images; /* 0: not known, as in files of older programs */

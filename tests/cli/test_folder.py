@@ -506,6 +506,50 @@ def test_packed_data_train_to_the_same_bits(program, pictures):
     assert_same(results(program.folder / "folder.h5"), results(program.folder / "hdf5.h5"))
 
 
+@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+def test_a_run_of_packed_data_fits_files_as_one_of_the_folder_does(program, pictures, fit):
+    """Of files that are three times as high as wide."""
+    for i in range(4):
+        save(program.folder / "wide" / f"{i}.png", picture(i, (72, 24, 3)))
+
+    def predicted(run):
+        return program.json("predict", run, "wide")
+    program.run("train", "small.ini", "--quiet", "--out", "folder.h5", "--set", f"data.fit={fit}")
+    program.run("pack", "small.ini", "-o", "packed.h5", "--set", f"data.fit={fit}")
+    packed = ["--set", "data.source=hdf5", "--set", "data.path=packed.h5"]
+    program.run("pack", "small.ini", "-o", "again.h5", *packed)
+    program.run("train", "small.ini", "--quiet", "--out", "hdf5.h5", "--set", "data.source=hdf5",
+                "--set", "data.path=again.h5")
+    expected = predicted("folder.h5")
+    assert predicted("hdf5.h5") == expected
+
+    # Those of older programs, which kept it in the folder's config alone.
+    for run in ("folder.h5", "hdf5.h5"):
+        with h5py.File(program.folder / run, "r+") as file:
+            assert file["data/classes"].attrs["fit"] == fit
+            del file["data/classes"].attrs["fit"]
+    assert predicted("folder.h5") == expected
+    assert (predicted("hdf5.h5") == expected) == (fit == "crop")
+
+
+def test_a_fit_that_is_none_is_refused(program, pictures):
+    program.run("train", "small.ini", "--quiet")
+    packed(program)
+    source = ["--set", "data.source=hdf5", "--set", "data.path=packed.h5"]
+    with h5py.File(program.folder / "packed.h5", "r+") as file:
+        file.attrs["fit"] = "squeeze"
+    with h5py.File(program.folder / "small.h5", "r+") as file:
+        file["data/classes"].attrs["fit"] = "squeeze"
+    assert error(program, "train", "small.ini", *source) == (
+        "small.ini: packed.h5: attribute fit = squeeze; it is crop, pad or stretch")
+    assert error(program, "predict", "small.h5", "pictures") == (
+        "small.h5: /data/classes/fit: 'squeeze'; it is crop, pad or stretch")
+    with h5py.File(program.folder / "packed.h5", "r+") as file:
+        file.attrs["fit"] = 1
+    assert error(program, "train", "small.ini", *source) == (
+        "small.ini: packed.h5: attribute fit is not a text of variable length")
+
+
 def test_a_source_that_is_set_takes_the_keys_of_the_files_away(program, pictures):
     program.run("train", "small.ini", "--quiet", "--out", "folder.h5")
     program.run("pack", "small.ini", "-o", "packed.h5")

@@ -133,7 +133,8 @@ static struct run *make_untrained_run(void)
     char *names[CLASSES] = {cat, empty, coffee};
     float mean[CHANNELS] = {0.25f, 0.5f}, std[CHANNELS] = {0.125f, 0.3f};
     const struct data_facts facts = {
-        source, {CHANNELS, HEIGHT, WIDTH}, CLASSES, names, mean, std, 70, 0xfedcba98u, 64};
+        source, {CHANNELS, HEIGHT, WIDTH}, CLASSES, names, mean, std, IMAGE_PAD, 70, 0xfedcba98u,
+        64};
     succeed(config_parse(&config, "made-up.ini", config_text, &error), &error);
     succeed(run_create(&run, config, &facts, &error), &error);
     return run;
@@ -300,6 +301,7 @@ static void assert_facts(const struct data_facts *got, const struct data_facts *
         cr_assert_str_eq(got->class_names[i], want->class_names[i]);
     assert_bytes("mean", got->mean, want->mean, (size_t)want->shape.c * sizeof(float));
     assert_bytes("std", got->std, want->std, (size_t)want->shape.c * sizeof(float));
+    cr_assert_eq(got->fit, want->fit);
     cr_assert_eq(got->train_count, want->train_count);
     cr_assert_eq(got->checksum, want->checksum);
     cr_assert_eq(got->checksum_images, want->checksum_images);
@@ -597,7 +599,8 @@ static void delete_part(const char *path, const char *name)
     H5Fclose(file);
 }
 
-/* What a run can be loaded without: it explains, or comes with the end of a training. */
+/* What a run can be loaded without: it explains, comes with the end of a training, or did not yet
+ * exist in older files. */
 static bool is_optional(const char *name)
 {
     static const char *const optional[] = {"/@colonnade_version", "/@seed",
@@ -605,7 +608,7 @@ static bool is_optional(const char *name)
                                            "/@blas_kernel",       "/optimizer@random",
                                            "/evaluation",         "/golden",
                                            "/data/samples",       "/evaluation/test/worst",
-                                           "/data@train_crc32"};
+                                           "/data@train_crc32",   "/data/classes@fit"};
     for (size_t i = 0; i < sizeof optional / sizeof *optional; i++)
         if (strcmp(name, optional[i]) == 0)
             return true;
