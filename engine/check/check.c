@@ -17,6 +17,7 @@ const struct check_kind_type check_kinds[CHECK_KINDS] = {
     [CHECK_NEAR_ACROSS] = {"near_in_train_and_test", CHECK_WARNING},
     [CHECK_SAME_TWO_LABELS] = {"same_with_two_labels", CHECK_WARNING},
     [CHECK_NEAR_TWO_LABELS] = {"near_with_two_labels", CHECK_WARNING},
+    [CHECK_DAMAGED] = {"damaged", CHECK_WARNING},
     [CHECK_BLANK] = {"blank", CHECK_WARNING},
     [CHECK_LEAK] = {"leak", CHECK_WARNING},
     [CHECK_TRANSPOSED] = {"transposed", CHECK_WARNING},
@@ -67,27 +68,43 @@ static bool is_blank(const uint8_t *pixels, size_t count, size_t c)
     return memcmp(pixels, pixels + c, (count - 1) * c) == 0;
 }
 
-/* The image's pixels; NULL where its file cannot be read: then the reason is kept. The whole image
- * is looked at, whatever part of it training would crop. */
+/* Training reads damaged JPEGs as well as they can be read: so does this, and keeps what is wrong
+ * with them. Where a file cannot be read at all `*readable` is false, and the reason is kept. */
+static enum colonnade_status read_file(const struct check *check, size_t image,
+                                       const struct image_target *target, uint8_t *pixels,
+                                       bool *readable, struct colonnade_error *error)
+{
+    const char *file = check_file(check, image);
+    struct image_facts *facts = &check->facts[image];
+    struct colonnade_error damage, reason;
+    *readable = true;
+    if (image_read_strictly(file, target, pixels, facts, &damage) == COLONNADE_OK)
+        return COLONNADE_OK;
+    *readable = image_read(file, target, pixels, facts, &reason) == COLONNADE_OK;
+    return *readable ? memory_copy_text(&check->damaged[image], damage.message, error)
+                     : memory_copy_text(&check->unreadable[image], reason.message, error);
+}
+
+/* The image's pixels; NULL where its file cannot be read. The whole image is looked at, whatever
+ * part of it training would crop. */
 static enum colonnade_status read_pixels(const struct check *check, size_t image,
                                          const struct workplace *place, const uint8_t **pixels,
                                          struct colonnade_error *error)
 {
+    enum colonnade_status status = COLONNADE_OK;
     const struct dataset *data = check->data;
-    const struct split *split = check_split(check, image);
     const size_t bytes = (size_t)data->h * (size_t)data->w * (size_t)data->c;
-    const char *file = check_file(check, image);
     const struct image_target target = {data->c, data->h, data->w, IMAGE_STRETCH};
-    struct colonnade_error reason;
-    *pixels = place->pixels;
-    if (!file)
-        *pixels = split->images + check_index(check, image) * bytes;
-    else if (image_read(file, &target, place->pixels, &check->facts[image], &reason) !=
-             COLONNADE_OK) {
-        *pixels = NULL;
-        return memory_copy_text(&check->unreadable[image], reason.message, error);
+    bool readable;
+    *pixels = NULL;
+    if (check_file(check, image)) {
+        TRY(read_file(check, image, &target, place->pixels, &readable, error));
+        *pixels = readable ? place->pixels : NULL;
+    } else {
+        *pixels = check_split(check, image)->images + check_index(check, image) * bytes;
     }
-    return COLONNADE_OK;
+out:
+    return status;
 }
 
 static enum colonnade_status look(const struct check *check, size_t image,
@@ -172,6 +189,7 @@ static void count_findings(struct check *check)
 {
     for (size_t i = 0; i < check->count; i++) {
         check->found[CHECK_UNREADABLE] += check->unreadable[i] != NULL;
+        check->found[CHECK_DAMAGED] += check->damaged[i] != NULL;
         check->found[CHECK_BLANK] += check->blank[i];
         check->found[CHECK_LABEL] += !check_label_fits(check, i);
     }
@@ -198,6 +216,8 @@ static enum colonnade_status allocate(struct check *check, struct colonnade_erro
     const size_t classes = (size_t)check->data->classes;
     TRY(memory_allocate(&check->unreadable, check->count, sizeof *check->unreadable,
                         "what is unreadable", error));
+    TRY(memory_allocate(&check->damaged, check->count, sizeof *check->damaged, "what is damaged",
+                        error));
     TRY(memory_allocate(&check->blank, check->count, sizeof *check->blank, "marks of images",
                         error));
     if (check->data->train.files)
@@ -241,13 +261,19 @@ out:
     return status;
 }
 
+static void free_texts(char **texts, size_t count)
+{
+    for (size_t i = 0; texts && i < count; i++)
+        free(texts[i]);
+    free(texts);
+}
+
 void check_destroy(struct check *check)
 {
     if (!check)
         return;
-    for (size_t i = 0; check->unreadable && i < check->count; i++)
-        free(check->unreadable[i]);
-    free(check->unreadable);
+    free_texts(check->unreadable, check->count);
+    free_texts(check->damaged, check->count);
     free(check->blank);
     free(check->facts);
     free(check->copies);

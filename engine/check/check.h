@@ -21,6 +21,7 @@ enum check_kind {
     CHECK_NEAR_ACROSS,     /* nearly so */
     CHECK_SAME_TWO_LABELS, /* within a split: the same image under two labels */
     CHECK_NEAR_TWO_LABELS,
+    CHECK_DAMAGED,      /* a file that training takes, though data of it are missing */
     CHECK_BLANK,        /* all pixels equal */
     CHECK_LEAK,         /* the class can be told by a property of the file */
     CHECK_TRANSPOSED,   /* the channels seem to come first; about the whole, as imbalance is */
@@ -72,6 +73,7 @@ struct check {
     const struct dataset *data;
     size_t count;              /* images in both splits */
     char **unreadable;         /* [count]: why, or NULL */
+    char **damaged;            /* [count]: why, or NULL; files that can be read */
     bool *blank;               /* [count] */
     struct image_facts *facts; /* [count] of files; NULL for arrays */
     struct check_copy *copies; /* ascending */

@@ -66,6 +66,8 @@ static const struct finding_text {
                                "another label",
                                "%s images are nearly the same as others of their split that have "
                                "other labels"},
+    [CHECK_DAMAGED] = {"%s image is damaged, and training would not tell",
+                       "%s images are damaged, and training would not tell"},
     [CHECK_BLANK] = {"%s image is blank: all its pixels are equal",
                      "%s images are blank: all their pixels are equal"},
     [CHECK_LEAK] = {"%s property of the files tells the class", "%s properties of the files tell "
@@ -132,12 +134,21 @@ static void print_copies(const struct check *check, enum check_kind kind)
     print_rest(done, LISTED);
 }
 
+/* What is wrong with the image's file, which it begins with; NULL: nothing of that kind. */
+static const char *message_of(const struct check *check, enum check_kind kind, size_t image)
+{
+    return kind == CHECK_UNREADABLE ? check->unreadable[image]
+           : kind == CHECK_DAMAGED  ? check->damaged[image]
+                                    : NULL;
+}
+
 /* The image belongs into the list of that kind. */
 static bool listed(const struct check *check, enum check_kind kind, size_t image)
 {
-    return kind == CHECK_UNREADABLE ? check->unreadable[image] != NULL
-           : kind == CHECK_BLANK    ? check->blank[image]
-                                    : !check_label_fits(check, image);
+    return kind == CHECK_UNREADABLE || kind == CHECK_DAMAGED
+               ? message_of(check, kind, image) != NULL
+           : kind == CHECK_BLANK ? check->blank[image]
+                                 : !check_label_fits(check, image);
 }
 
 static void print_images(const struct check *check, enum check_kind kind)
@@ -147,8 +158,9 @@ static void print_images(const struct check *check, enum check_kind kind)
         if (!listed(check, kind, i) || !shown(&done))
             continue;
         printf("         ");
-        if (kind == CHECK_UNREADABLE) { /* begins with the file */
-            printf("%s\n", check->unreadable[i]);
+        const char *const message = message_of(check, kind, i);
+        if (message) {
+            printf("%s\n", message);
             continue;
         }
         print_place(check, i);
@@ -208,6 +220,7 @@ static void print_finding(const struct check *check, enum check_kind kind)
     switch (kind) {
     case CHECK_UNREADABLE:
     case CHECK_LABEL:
+    case CHECK_DAMAGED:
     case CHECK_BLANK:
         print_images(check, kind);
         break;
@@ -288,8 +301,9 @@ static struct json_object *images_json(const struct check *check, enum check_kin
         if (!listed(check, kind, i))
             continue;
         struct json_object *object = place_json(check, i);
-        if (kind == CHECK_UNREADABLE)
-            json_add(object, "message", json_object_new_string(check->unreadable[i]));
+        const char *const message = message_of(check, kind, i);
+        if (message)
+            json_add(object, "message", json_object_new_string(message));
         json_object_array_add(array, object);
     }
     return array;
@@ -373,6 +387,7 @@ static enum colonnade_status print_as_json(const struct check *check, struct col
     json_add(object, "classes", classes_json(check));
     json_add(object, "unreadable", images_json(check, CHECK_UNREADABLE));
     json_add(object, "labels_out_of_range", images_json(check, CHECK_LABEL));
+    json_add(object, "damaged", images_json(check, CHECK_DAMAGED));
     json_add(object, "blank", images_json(check, CHECK_BLANK));
     json_add(object, "copies", copies_json(check));
     json_add(object, "properties", properties_json(check));

@@ -1,4 +1,5 @@
-/* What the headers of TIFF and GIF files say and libvips keeps to itself. Private to image.c. */
+/* What TIFF, GIF and JPEG files say beside their pixels and libvips keeps to itself. Private to
+ * image.c. */
 #ifndef ENGINE_DATA_HEADERS_H
 #define ENGINE_DATA_HEADERS_H
 
@@ -34,5 +35,13 @@ struct gif_frame {
 
 /* Of a file, of which `bytes` are all; zeros where it has no frame. */
 struct gif_frame gif_first_frame(const uint8_t *bytes, size_t count);
+
+/* Of a sequential JPEG with Huffman codes (ITU-T T.81: SOF0 and SOF1), of which `bytes` are all:
+ * the longest run of zero bytes in its coded data, if it is longer than an image makes it; else 0.
+ * Bits of zero are the shortest code of each table over and over. Where that of the first
+ * component's AC coefficients is not the end of a block, it is a pattern that no picture has for
+ * JPEG_ZEROS bytes; where it is, it is a flat area, which has no more blocks than the image. */
+enum { JPEG_ZEROS = 64 };
+size_t jpeg_lost_bytes(const uint8_t *bytes, size_t count);
 
 #endif

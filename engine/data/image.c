@@ -132,6 +132,7 @@ struct decoding {
     const struct file *file;
     const struct format *format;
     const struct image_target *target;
+    bool strict; /* image_read_strictly() */
     VipsSource *source;
     VipsImage *image;
     uint16_t *samples; /* what the image is made of, where it is not libvips that reads it */
@@ -219,9 +220,11 @@ static enum colonnade_status open_image(struct decoding *decoding, int shrink,
         return failed ? decode_error(decoding, error) : COLONNADE_OK;
     }
     decoding->source = lib->vips_source_new_from_memory(file->bytes, file->count);
-    failed = !decoding->source ||
-             load[id](decoding->source, &decoding->image, "access", VIPS_ACCESS_SEQUENTIAL,
-                      "fail_on", VIPS_FAIL_ON_ERROR, shrink > 1 ? "shrink" : NULL, shrink, NULL);
+    failed =
+        !decoding->source ||
+        load[id](decoding->source, &decoding->image, "access", VIPS_ACCESS_SEQUENTIAL, "fail_on",
+                 decoding->strict && id == JPEG ? VIPS_FAIL_ON_WARNING : VIPS_FAIL_ON_ERROR,
+                 shrink > 1 ? "shrink" : NULL, shrink, NULL);
     return failed ? decode_error(decoding, error) : COLONNADE_OK;
 }
 
@@ -564,14 +567,28 @@ static void lay_out(const struct decoding *decoding, uint8_t *pixels)
         }
 }
 
-enum colonnade_status image_read(const char *path, const struct image_target *target,
-                                 uint8_t *pixels, struct image_facts *facts,
-                                 struct colonnade_error *error)
+static enum colonnade_status check_zeros(const struct decoding *decoding,
+                                         struct colonnade_error *error)
+{
+    const struct file *file = decoding->file;
+    const size_t zeros = decoding->strict && decoding->format->id == JPEG
+                             ? jpeg_lost_bytes(file->bytes, file->count)
+                             : 0;
+    return zeros == 0 ? COLONNADE_OK
+                      : error_set(error, COLONNADE_FAILURE,
+                                  "%s: is damaged: %zu bytes in a row of its image data are zero",
+                                  file->path, zeros);
+}
+
+static enum colonnade_status read_image(const char *path, const struct image_target *target,
+                                        bool strict, uint8_t *pixels, struct image_facts *facts,
+                                        struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     const char *reason;
     struct file file = {.path = path};
-    struct decoding decoding = {.file = &file, .target = target, .white = UINT16_MAX};
+    struct decoding decoding = {
+        .file = &file, .target = target, .strict = strict, .white = UINT16_MAX};
     TRY(read_file(&file, error));
     decoding.format = find_format(&file);
     if (!decoding.format)
@@ -582,6 +599,7 @@ enum colonnade_status image_read(const char *path, const struct image_target *ta
         RAISE(COLONNADE_FAILURE, "%s: libvips, which reads images, does not load: %s", path,
               reason);
     TRY(decode_beside_others(&decoding, facts, error));
+    TRY(check_zeros(&decoding, error));
     lay_out(&decoding, pixels);
 out:
     if (decoding.lib)
@@ -590,4 +608,18 @@ out:
     free(decoding.samples);
     free(file.bytes);
     return status;
+}
+
+enum colonnade_status image_read(const char *path, const struct image_target *target,
+                                 uint8_t *pixels, struct image_facts *facts,
+                                 struct colonnade_error *error)
+{
+    return read_image(path, target, false, pixels, facts, error);
+}
+
+enum colonnade_status image_read_strictly(const char *path, const struct image_target *target,
+                                          uint8_t *pixels, struct image_facts *facts,
+                                          struct colonnade_error *error)
+{
+    return read_image(path, target, true, pixels, facts, error);
 }

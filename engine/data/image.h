@@ -50,6 +50,13 @@ enum colonnade_status image_read(const char *path, const struct image_target *ta
                                  uint8_t *pixels, struct image_facts *facts,
                                  struct colonnade_error *error);
 
+/* The same, but strict with JPEGs: their decoder merely warns where data are missing or make no
+ * sense, and fills the rest with grey or with what the bits happen to say. Here that is an error, and
+ * so are more zero bytes in a row than the data of a sound image hold (headers.h). */
+enum colonnade_status image_read_strictly(const char *path, const struct image_target *target,
+                                          uint8_t *pixels, struct image_facts *facts,
+                                          struct colonnade_error *error);
+
 /* Whether a file's name ends like one of these formats', in capitals or not: for folders in which
  * other files lie, too. */
 bool image_is_named(const char *name);
