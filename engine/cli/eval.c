@@ -31,12 +31,14 @@ out:
     return status;
 }
 
-/* The images are scaled as they were in training, whatever split or source is read. */
+/* The images are scaled as they were in training, whatever split or source is read, and files are
+ * brought to the same shape in the same way. */
 static enum colonnade_status configure_data(struct run *run, const struct options *options,
                                             struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     const struct data_facts *facts = &run->data;
+    const struct image_target target = {facts->shape.c, facts->shape.h, facts->shape.w, facts->fit};
     TRY(keep_scaling(run->config, "mean", facts->mean, facts->shape.c, error));
     TRY(keep_scaling(run->config, "std", facts->std, facts->shape.c, error));
     for (size_t i = 0; i < options->set_count; i++) {
@@ -46,6 +48,7 @@ static enum colonnade_status configure_data(struct run *run, const struct option
         TRY(config_override(run->config, options->sets[i], error));
     }
     dataset_drop_replaced(run->config);
+    TRY(dataset_take_target(run->config, &target, error));
 out:
     return status;
 }

@@ -104,23 +104,49 @@ static void key_readers(const char *key, char *list, size_t bytes)
                                      (*type)->name);
 }
 
+/* NULL: there is none of that name, or no name. */
+static const struct source_type *find_type(const struct entry *source)
+{
+    const struct source_type *const *type = source_types;
+    while (source && *type && strcmp((*type)->name, source->value) != 0)
+        type++;
+    return source ? *type : NULL;
+}
+
 void dataset_drop_replaced(struct config *config)
 {
     char readers[256];
     struct section *section = config_find(config, "data");
     const struct entry *source = section ? config_entry(section, "source") : NULL;
-    const struct source_type *const *type = source_types;
-    while (source && *type && strcmp((*type)->name, source->value) != 0)
-        type++;
-    if (!source || source->line > 0 || !*type)
+    const struct source_type *type = find_type(source);
+    if (!type || source->line > 0)
         return;
     for (size_t i = 0; i < data_key_count; i++) {
         const char *name = data_keys[i].name;
         const struct entry *entry = config_entry(section, name);
         key_readers(name, readers, sizeof readers);
-        if (entry && entry->line > 0 && readers[0] && !reads_key(*type, name))
+        if (entry && entry->line > 0 && readers[0] && !reads_key(type, name))
             config_remove_entry(section, name);
     }
+}
+
+enum colonnade_status dataset_take_target(struct config *config, const struct image_target *target,
+                                          struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    char size[32], channels[16];
+    snprintf(size, sizeof size, "%dx%d", target->h, target->w);
+    snprintf(channels, sizeof channels, "%d", target->c);
+    const struct {
+        const char *key, *value;
+    } parts[] = {{"size", size}, {"channels", channels}, {"fit", image_fit_names[target->fit]}};
+    const struct section *section = config_find(config, "data");
+    const struct source_type *type = section ? find_type(config_entry(section, "source")) : NULL;
+    for (size_t i = 0; type && type->files && i < sizeof parts / sizeof *parts; i++)
+        if (!config_entry(config_find(config, "data"), parts[i].key))
+            TRY(config_set(config, "data", parts[i].key, parts[i].value, 0, error));
+out:
+    return status;
 }
 
 static enum colonnade_status check_keys(const struct config *config, const struct section *section,
@@ -439,7 +465,6 @@ static enum colonnade_status take_classes(struct dataset *data, const struct dat
     data->classes_given = true;
     TRY(memory_allocate(&data->class_names, (size_t)request->classes, sizeof *data->class_names,
                         "class names", error));
-    data->classes = request->classes;
     for (int i = 0; i < data->classes; i++)
         TRY(memory_copy_text(&data->class_names[i], request->class_names[i], error));
 out:
@@ -467,6 +492,7 @@ static enum colonnade_status open_source(struct dataset **data,
     (*data)->threads = request->threads;
     (*data)->memory = source_memory(settings) / (size_t)sharers;
     (*data)->inspected = inspect;
+    (*data)->classes = request->classes;
     if (type->files && request->class_names)
         TRY(take_classes(*data, request, error));
     TRY(type->open(*data, settings, wanted, error));

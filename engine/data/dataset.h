@@ -93,7 +93,8 @@ struct source_type {
     bool files;  /* its images are files, in folders that have the names of their classes */
     /* Fills c, h, w, classes, class_names (or leaves it NULL), and the splits that are wanted, of
      * which at most limit_train and limit_test images are kept. `data` has source, seed, threads,
-     * memory, and, of `files`, the classes where they are given.
+     * memory, and where they are given classes and, of `files`, class_names; names of the source's
+     * own come before their number.
      * Settings are as [data] says, checked; a bad file's diagnostic names the file. */
     enum colonnade_status (*open)(struct dataset *data, const struct data_settings *settings,
                                   enum data_wanted wanted, struct colonnade_error *error);
@@ -110,7 +111,8 @@ struct data_request {
     /* The training split is left unread where mean and std are given: to score a test split. */
     bool test_alone;
     /* Of the run that is to be scored: where images have their classes' names, their labels are the
-     * indices of these, and any other name is an error. NULL: the classes of the training split. */
+     * indices of these, and any other name is an error; where they have numbers, there are so many.
+     * NULL: the classes of the training split. */
     char *const *class_names; /* [classes] */
     int classes;
 };
@@ -133,6 +135,11 @@ void dataset_drop_replaced(struct config *config);
 /* The tta of [data], for those who predict without a dataset: of a config that has been checked. */
 enum tta dataset_tta(const struct config *config);
 extern const char *const tta_names[]; /* "none", ...; NULL-terminated */
+
+/* Where the source is of files, gives [data] the size, channels and fit that it lacks: those of the
+ * run that is to be scored. After dataset_drop_replaced(). */
+enum colonnade_status dataset_take_target(struct config *config, const struct image_target *target,
+                                          struct colonnade_error *error);
 
 /* Reads [data] for its mistakes alone, and nothing that it names. */
 enum colonnade_status dataset_check_keys(struct config *config, struct colonnade_error *error);

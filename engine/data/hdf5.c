@@ -242,8 +242,9 @@ static enum colonnade_status read_file(struct dataset *data, const struct data_s
     TRY(open_file(&file, path, error));
     TRY(read_names(data, file, path, error));
     TRY(read_fit(data, file, path, error));
-    TRY(read_split(data, &data->train, file, path, true, settings->limit_train,
-                   wanted >= DATA_TRAIN, error));
+    if (wanted != DATA_TEST || data->classes == 0)
+        TRY(read_split(data, &data->train, file, path, true, settings->limit_train,
+                       wanted >= DATA_TRAIN, error));
     if (wanted >= DATA_TEST)
         TRY(read_split(data, &data->test, file, path, false, settings->limit_test, true, error));
 out:

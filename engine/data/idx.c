@@ -210,8 +210,9 @@ static enum colonnade_status open_idx(struct dataset *data, const struct data_se
                                       enum data_wanted wanted, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
-    TRY(read_split(data, &data->train, settings->path, true, settings->limit_train,
-                   wanted == DATA_TRAIN, error));
+    if (wanted != DATA_TEST || data->classes == 0)
+        TRY(read_split(data, &data->train, settings->path, true, settings->limit_train,
+                       wanted == DATA_TRAIN, error));
     if (wanted >= DATA_TEST)
         TRY(read_split(data, &data->test, settings->path, false, settings->limit_test, true,
                        error));

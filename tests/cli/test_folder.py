@@ -314,6 +314,21 @@ def test_a_run_of_another_source_scores_a_folder_by_its_names(program):
     assert [item["count"] for item in scores["classes"]] == [0, 0, 3] + 7 * [0] + [1]
 
 
+@pytest.mark.parametrize("channels,fit", [("1", "pad"), ("3", "stretch")])
+def test_a_run_of_another_source_brings_a_folder_to_its_shape_as_before(program, pictures, channels,
+                                                                        fit):
+    packed(program, "--set", f"data.channels={channels}", "--set", f"data.fit={fit}")
+    source = ["--set", "data.source=hdf5", "--set", "data.path=packed.h5"]
+    program.run("train", "small.ini", "--quiet", *source)
+    folder = ["--set", "data.source=folder", "--set", "data.path=pictures"]
+    expected = program.json("eval", "small.h5")
+    assert program.json("eval", "small.h5", *folder) == expected
+    [other] = program.json("eval", "small.h5", *folder, "--set", "data.fit=crop")
+    assert other["loss"] != expected[0]["loss"]
+    assert "the run was trained on" in error(program, "eval", "small.h5", *folder, "--set",
+                                             "data.size=8x8")
+
+
 def test_a_resumed_run_wants_its_classes_as_they_were(program, pictures):
     program.run("train", "small.ini", "--quiet", "--out", "run.h5")
     for split in ("train", "test"):
@@ -564,9 +579,7 @@ def test_a_source_that_is_set_takes_the_keys_of_the_files_away(program, pictures
     program.run("sweep", grid, "--quiet", "--out", "sweep.h5", "--resume", *packed)
     program.run("train", "small.ini", "--quiet", "--set", "data.source=synthetic", "--set",
                 "data.shape=3x12x16", "--set", "data.count=40", "--out", "synthetic.h5")
-    for arguments in (["--set", "data.source=folder"], [*packed, "--set", "data.size=8x8"]):
-        message = program.run("eval", "hdf5.h5", *arguments, status=2).stderr
-        assert "size" in message
+    message = program.run("eval", "hdf5.h5", *packed, "--set", "data.size=8x8", status=2).stderr
     assert "--set data.size=8x8: [data] size is only for source = folder" in message
 
 

@@ -62,6 +62,86 @@ def test_eval_scales_many_channels_as_training_did(program):
             == program.json("eval", "small.h5"))
 
 
+def write_hdf5(folder, splits, names=None):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(folder / "data.h5", "w") as file:
+        for split, (images, labels) in splits.items():
+            file[f"{split}/images"], file[f"{split}/labels"] = images, labels
+        if names:
+            file["classes"] = names
+
+
+def write_idx(folder, splits):
+    for file in (folder / "idx").glob("*"):
+        file.unlink()
+    (folder / "idx").mkdir(exist_ok=True)
+    for split, (images, labels) in splits.items():
+        name = {"train": "train", "test": "t10k"}[split]
+        for kind, array in (("images-idx3", images[..., 0]), ("labels-idx1", labels)):
+            (folder / "idx" / f"{name}-{kind}-ubyte").write_bytes(
+                bytes([0, 0, 8, array.ndim])
+                + b"".join(size.to_bytes(4, "big") for size in array.shape)
+                + array.astype("uint8").tobytes())
+
+
+@pytest.mark.parametrize("source", ["hdf5\npath = data.h5", "idx\npath = idx"])
+def test_a_test_split_alone_is_scored_by_the_runs_classes(program, source):
+    """Its labels end before the run's; of what there is in train/ none is asked for."""
+    numpy = pytest.importorskip("numpy")
+    images = numpy.random.default_rng(1).integers(0, 256, (60, 6, 6, 1), dtype=numpy.uint8)
+    labels = numpy.arange(60) % 4
+    write = write_hdf5 if source.startswith("hdf5") else write_idx
+    program.config(text=CONFIG.replace(
+        "synthetic\nshape = 1x12x12\nclasses = 4\ncount = 256", source))
+    write(program.folder, {"train": (images, labels), "test": (images[:20], labels[:20])})
+    program.run("train", "small.ini", "--quiet")
+    [whole] = program.json("eval", "small.h5")
+    low = labels[:20] < 2
+    write(program.folder, {"test": (images[:20][low], labels[:20][low])})
+    [part] = program.json("eval", "small.h5")
+    assert part["confusion"] == whole["confusion"][:2] + 2 * [[0, 0, 0, 0]]
+    assert [item["name"] for item in part["classes"]] == ["0", "1", "2", "3"]
+    write(program.folder, {"test": (images[:20], labels[:20] + 1)})
+    message = program.run("eval", "small.h5", status=1).stderr
+    assert "label 4 at index 3; labels here are 0 to 3" in message
+
+
+def test_names_of_a_test_split_alone_have_to_be_the_runs(program):
+    numpy = pytest.importorskip("numpy")
+    images = numpy.random.default_rng(1).integers(0, 256, (60, 6, 6, 3), dtype=numpy.uint8)
+    labels = numpy.arange(60) % 3
+    program.config(text=CONFIG.replace(
+        "synthetic\nshape = 1x12x12\nclasses = 4\ncount = 256", "hdf5\npath = data.h5"))
+    write_hdf5(program.folder, {"train": (images, labels), "test": (images, labels)},
+               ["ant", "bee", "cat"])
+    program.run("train", "small.ini", "--quiet")
+    expected = program.json("eval", "small.h5")
+    for names in (["ant", "bee", "cat"], None):
+        write_hdf5(program.folder, {"test": (images, labels)}, names)
+        assert program.json("eval", "small.h5") == expected
+    for names, message in (
+            (["ant", "cat", "bee"], "class 1 of the data is 'cat': the run was trained with 'bee'"),
+            (["ant", "bee", "cat", "dog"], "the data has 4 classes: the run was trained on 3")):
+        write_hdf5(program.folder, {"test": (images, labels)}, names)
+        assert message in program.run("eval", "small.h5", status=1).stderr
+
+
+def test_a_cifar_test_file_alone_is_scored(program):
+    numpy = pytest.importorskip("numpy")
+    records = numpy.random.default_rng(1).integers(0, 256, (60, 3073), dtype=numpy.uint8)
+    records[:, 0] = numpy.arange(60) % 10
+    (program.folder / "cifar").mkdir()
+    for name in [f"data_batch_{i}.bin" for i in range(1, 6)] + ["test_batch.bin"]:
+        (program.folder / "cifar" / name).write_bytes(records.tobytes())
+    program.config(text=CONFIG.replace(
+        "synthetic\nshape = 1x12x12\nclasses = 4\ncount = 256", "cifar10\npath = cifar"))
+    program.run("train", "small.ini", "--quiet", "--set", "train.epochs=1")
+    expected = program.json("eval", "small.h5")
+    for file in (program.folder / "cifar").glob("data_batch_*"):
+        file.unlink()
+    assert program.json("eval", "small.h5") == expected
+
+
 def test_summary_has_the_keys_of_the_contract(program):
     [result] = program.json("summary", program.config())
     nodes = {node["name"]: node for node in result["nodes"]}
