@@ -32,9 +32,7 @@ enum option_flag {
 
 enum {
     OPTION_COUNT = 15,
-    THREADS_MOST = 1024,
     JOBS_MOST = 1024,
-    BATCH_MOST = 1 << 20,
     SECONDS_MOST = 86400,
     LINE_WIDTH = 79, /* of help */
 };
@@ -51,7 +49,8 @@ static const struct option_row option_rows[OPTION_COUNT] = {
     {OPTION_OUT, "out", "FILE", 'o', "where the result is written"},
     {OPTION_FORMAT, "format", "FORMAT", 0, "what is written: keras, onnx or npz"},
     {OPTION_RESUME, "resume", NULL, 0, "goes on from the file, or starts where there is none"},
-    {OPTION_THREADS, "threads", "N", 0, "threads to run on (default: all cores)"},
+    {OPTION_THREADS, "threads", "N", 0,
+     "threads to run on (default: run.threads, else OMP_NUM_THREADS, else all cores)"},
     {OPTION_JOBS, "jobs", "N", 0, "rows trained at a time, on cores of their own (default: 1)"},
     {OPTION_BATCH, "batch", "N", 0, "images a mini-batch (default: the config's)"},
     {OPTION_SECONDS, "seconds", "S", 0, "how long to measure (default: 5)"},

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { THREADS_MOST = 4096, BATCH_MOST = 1 << 20, EPOCHS_MOST = 1000000000 };
+enum { EPOCHS_MOST = 1000000000 };
 
 #define FIELD(name) .offset = offsetof(struct settings, name)
 
@@ -34,7 +34,7 @@ const struct key run_keys[] = {
      FIELD(threads),
      .fallback = "0",
      .maximum = THREADS_MOST,
-     .help = "threads to use; 0: all cores. The number changes no result"},
+     .help = "threads to use; 0: OMP_NUM_THREADS, else all cores. The number changes no result"},
 };
 const size_t run_key_count = sizeof run_keys / sizeof *run_keys;
 

@@ -4,10 +4,12 @@
 
 #include "engine/config/config.h"
 
+enum { THREADS_MOST = 4096, BATCH_MOST = 1 << 20 };
+
 struct settings {
     uint64_t seed;
     const char *output; /* settings_read() adds runs/CONFIG-NAME.h5 where the config has none */
-    int threads;        /* 0: all cores */
+    int threads;        /* 0: none is asked for, see thread_count() */
 
     int epochs;
     uint64_t max_steps; /* 0: none */
