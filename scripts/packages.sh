@@ -7,9 +7,10 @@ build_packages=(gcc libc6-dev meson ninja-build pkg-config python3 libopenblas-o
     libjs-chart.js)
 # For export --format onnx: the program is built without it where a release has not got these.
 onnx_packages=(libprotobuf-c-dev protobuf-c-compiler libonnx-dev)
-quickstart_packages=("${build_packages[@]}" dataset-fashion-mnist)
+# With what get-data.sh needs.
+quickstart_packages=("${build_packages[@]}" dataset-fashion-mnist curl ca-certificates)
 test_packages=("${quickstart_packages[@]}" libcriterion-dev python3-pytest python3-numpy
-    python3-pil python3-h5py python3-torch python3-matplotlib chromium curl wget)
+    python3-pil python3-h5py python3-torch python3-matplotlib chromium wget)
 check_packages=("${test_packages[@]}" clang clang-format clang-tidy libomp-dev valgrind shellcheck
     git)
 

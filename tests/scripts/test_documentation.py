@@ -1,5 +1,6 @@
-"""docs/config.md knows every key, node type and choice of the sources, no link is dead, and what
-README.md and docs/run-file.md say in Python and in whole configs runs as it stands there.
+"""docs/config.md knows every key, node type and choice of the sources, README.md every package that
+is installed, no link is dead, and what README.md and docs/run-file.md say in Python and in whole
+configs runs as it stands there.
 
 The key tables are read out of the C sources: a row is "NAME", KEY_KIND or .name = "NAME",
 .kind = KEY_KIND, or a macro that holds one.
@@ -123,6 +124,15 @@ def test_choices_are_documented():
     assert used == set(lists), "a list of choices of a form that this test does not know?"
     missing = {word for words in lists.values() for word in words} - code(CONFIG_PAGE)
     assert not missing
+
+
+def test_readme_lists_the_packages_that_are_installed():
+    command = 'source scripts/packages.sh; echo "${test_packages[@]}" "${onnx_packages[@]}"'
+    installed = subprocess.run(["bash", "-c", command], cwd=ROOT, text=True, check=True,
+                               stdout=subprocess.PIPE).stdout.split()
+    table = (ROOT / "README.md").read_text().split("| package (Debian) | for |\n| --- | --- |\n")[1]
+    rows = table.split("\n\n")[0].splitlines()
+    assert sorted(", ".join(row.split("|")[1].strip() for row in rows).split(", ")) == sorted(installed)
 
 
 def test_links_lead_to_files():
