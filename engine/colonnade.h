@@ -5,6 +5,14 @@
  * (NULL is fine). What a function creates the caller destroys; destroying NULL is fine. Nothing
  * here prints, exits, or keeps global state; calls on different objects may run in different
  * threads, but for HDF5, which must not be in use elsewhere at the same time.
+ *
+ * Nothing here changes the environment. OpenBLAS and libgomp read theirs before main(), so what
+ * the program `colonnade` sets for itself has to be set before a caller's program starts:
+ * OPENBLAS_CORETYPE to the kernel that `colonnade doctor` shows, where it says "set by colonnade"
+ * (without it OpenBLAS is many times slower on processors newer than itself), and GOMP_SPINCOUNT
+ * to 2000 (without it threads that wait hold cores that other programs want).
+ *
+ * Once installed (`meson install -C build && ldconfig`, as root) it is linked by -lcolonnade.
  */
 #ifndef COLONNADE_H
 #define COLONNADE_H
@@ -65,9 +73,10 @@ COLONNADE_API bool colonnade_run_score(const struct colonnade_run *run,
 
 /* Classifies n images. `images`: bytes [n, height, width, channels] of the run's shape, pixels as
  * they come (0 to 255); they are normalised here as in training, and shown in as many views as the
- * run's [data] tta says. `probabilities`: [n, classes], the caller's; each row adds up to 1. COLONNADE_FAILURE where they are no finite numbers, as of a
- * training that diverged. `threads`: 0 for all that this process may use; the number changes no bit
- * of the result. */
+ * run's [data] tta says. `probabilities`: [n, classes], the caller's; each row adds up to 1.
+ * COLONNADE_FAILURE where they are no finite numbers, as of a training that diverged. `threads`: 0
+ * for OMP_NUM_THREADS, else all that this process may use; the number changes no bit of the
+ * result. */
 COLONNADE_API enum colonnade_status colonnade_run_predict(const struct colonnade_run *run, size_t n,
                                                           const uint8_t *images, int threads,
                                                           float *probabilities,
@@ -103,7 +112,8 @@ struct colonnade_epoch {
 
 /* How to train; all zero is fine. */
 struct colonnade_training {
-    int threads; /* 0: as the config says, else all that this process may use */
+    int threads; /* 0: as the config says, else OMP_NUM_THREADS, else all that this process may
+                  * use */
     bool resume; /* go on from the run file where there is one, with the experiment's epochs, which
                   * cannot be below those done */
     /* Called after each epoch, or NULL. False ends the training: the run file is brought up to
@@ -118,10 +128,11 @@ struct colonnade_training {
  * kept as PATH.replaced where the training ends before its first checkpoint came due. `training`
  * may be NULL.
  *
- * COLONNADE_USAGE where a run file to resume was made with another config, or is further already;
- * COLONNADE_FAILURE where a file stands in its place that is no run file, and where training fails:
- * the run file then says so and why, and is of the last checkpoint where numbers were no longer
- * finite, else of the last step. It can be resumed. */
+ * COLONNADE_USAGE where a run file to resume was made with another config, or is further
+ * already; COLONNADE_FAILURE where another training has the file, where the training images are
+ * not those of the run to resume, where a file stands in its place that is no run file, and
+ * where training fails: the run file then says so and why, and is of the last checkpoint where
+ * numbers were no longer finite, else of the last step. It can be resumed. */
 COLONNADE_API enum colonnade_status
 colonnade_experiment_train(struct colonnade_experiment *experiment,
                            const struct colonnade_training *training,
