@@ -448,6 +448,35 @@ out:
     return status;
 }
 
+/* One class is nothing to learn: as a rule its folder holds the classes' folders. */
+static enum colonnade_status refuse_one_class(const struct data_settings *settings,
+                                              const char *folder, struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    struct list folders = {0}, files = {0};
+    char held[512], inner[PATH_MAX], hint[PATH_MAX + 1024] = "";
+    TRY(read_folder(folder, &folders, &files, error));
+    TRY(join(inner, folder, "train", error));
+    if (is_folder(inner)) {
+        snprintf(hint, sizeof hint, "; give path = %s, which holds a folder train of its own",
+                 folder);
+    } else if (folders.count > 0) {
+        name_held(held, sizeof held, &folders, &files);
+        snprintf(hint, sizeof hint,
+                 ", and the folders in it (%s) are not: each would be a class if it lay in "
+                 "%s/train itself",
+                 held, settings->path);
+    }
+    status = source_path_error(settings, error,
+                               "a folder source has two classes or more, one a folder in "
+                               "%s/train; %s is the only one%s",
+                               settings->path, folder, hint);
+out:
+    list_finish(&folders);
+    list_finish(&files);
+    return status;
+}
+
 static enum colonnade_status open_folder(struct dataset *data, const struct data_settings *settings,
                                          enum data_wanted wanted, struct colonnade_error *error)
 {
@@ -467,6 +496,8 @@ static enum colonnade_status open_folder(struct dataset *data, const struct data
         TRY(wrong_layout(settings, error));
     if (!data->classes_given) {
         TRY(find_classes(train, &classes, &files, error));
+        if (classes.count == 1)
+            TRY(refuse_one_class(settings, classes.items[0], error));
         TRY(name_classes(data, &classes, error));
     }
     if (wanted >= DATA_TRAIN)

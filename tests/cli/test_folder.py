@@ -184,9 +184,9 @@ def test_a_folder_of_another_layout_is_told_what_is_wanted_and_what_it_holds(pro
     layout = "small.ini:7: [data] path = flat: a folder source has train/CLASS/* and test/CLASS/*; "
     cases = [
         (["cats", "dogs"], "flat holds cats, dogs"),
-        (["train/a"], "flat holds train"),
-        (["train/a", "val/a"], "flat holds train, val; what to score by is named test, not val"),
-        (["train/a", "validation/a"], "; what to score by is named test, not validation"),
+        (["train/a", "train/b"], "flat holds train"),
+        (["train/a", "train/b", "val/a"], "flat holds train, val; what to score by is named test, not val"),
+        (["train/a", "train/b", "validation/a"], "; what to score by is named test, not validation"),
         (["test/a"], "flat holds test"),
         (["test/a", "val/a"], "flat holds test, val"),
         (list("abcdefgh"), "flat holds a, b, c, d, e, f, and 2 more"),
@@ -201,6 +201,27 @@ def test_a_folder_of_another_layout_is_told_what_is_wanted_and_what_it_holds(pro
         for verb in ("train", "check"):
             message = error(program, verb, "small.ini")
             assert message.startswith(layout) and message.endswith(held)
+        shutil.rmtree(root)
+
+
+def test_a_folder_with_one_class_is_told_where_the_classes_are(program):
+    start = ("small.ini:7: [data] path = deep: a folder source has two classes or more, one a "
+             "folder in deep/train; deep/train/photos is the only one")
+    cases = [
+        (["photos"], ""),
+        (["photos/cat", "photos/dog"], ", and the folders in it (cat, dog) are not: each would be "
+                                       "a class if it lay in deep/train itself"),
+        (["photos/test/cat", "photos/train/cat"],
+         "; give path = deep/train/photos, which holds a folder train of its own"),
+    ]
+    program.config(text=CONFIG.replace("pictures", "deep"))
+    for folders, hint in cases:
+        root = program.folder / "deep"
+        for i, folder in enumerate(folders):
+            save(root / "train" / folder / "0.png", picture(i))
+            save(root / "test" / folder / "1.png", picture(i + 5))
+        for verb in ("train", "check", "summary"):
+            assert error(program, verb, "small.ini") == start + hint
         shutil.rmtree(root)
 
 

@@ -93,7 +93,10 @@ void make_pictures(const char *path, int count)
     char name[PATH_MAX];
     cr_assert_eq(mkdir(path, 0700), 0, "%s", path);
     for (int i = 0; i < count; i++) {
-        cr_assert_lt(snprintf(name, sizeof name, "%s/%02d.pgm", path, i), (int)sizeof name);
+        cr_assert_lt(snprintf(name, sizeof name, "%s/%c", path, 'a' + i % 2), (int)sizeof name);
+        cr_assert(i >= 2 || mkdir(name, 0700) == 0, "%s", name);
+        cr_assert_lt(snprintf(name, sizeof name, "%s/%c/%02d.pgm", path, 'a' + i % 2, i / 2),
+                     (int)sizeof name);
         FILE *file = fopen(name, "wb");
         cr_assert_not_null(file);
         fprintf(file, "P2 1 1 255\n%d\n", i);
@@ -101,11 +104,15 @@ void make_pictures(const char *path, int count)
     }
 }
 
-int watch_folder(const char *path)
+int watch_pictures(const char *path)
 {
+    char name[PATH_MAX];
     const int watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
     cr_assert_geq(watch, 0);
-    cr_assert_geq(inotify_add_watch(watch, path, IN_CLOSE_NOWRITE), 0, "%s", path);
+    for (int i = 0; i < 2; i++) {
+        cr_assert_lt(snprintf(name, sizeof name, "%s/%c", path, 'a' + i), (int)sizeof name);
+        cr_assert_geq(inotify_add_watch(watch, name, IN_CLOSE_NOWRITE), 0, "%s", name);
+    }
     return watch;
 }
 

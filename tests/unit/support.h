@@ -23,12 +23,12 @@ void fill_random(float *x, size_t n, uint32_t seed);
 void assert_close(const char *what, const float *got, const double *want, size_t n, double absolute,
                   double relative);
 
-/* Makes the folder `path` with `count` PGM files of one pixel, 00.pgm and so on; number i is of
- * grey i. */
+/* Makes the folder `path` with two classes, `a` and `b`, and `count` PGM files of one pixel in turn
+ * of them (of one there is just `a`); number i is of grey i, and sample i of the split. */
 void make_pictures(const char *path, int count);
 
-/* Tells how many files in a folder have been read and closed since it was made. */
-int watch_folder(const char *path);
+/* Tells how many of the files that make_pictures() made have been read and closed since. */
+int watch_pictures(const char *path);
 /* Waits for `wanted` more, ten seconds at the most, and a moment for what is beyond; how many there
  * were. */
 int files_read(int watch, int wanted);
