@@ -1,7 +1,10 @@
 /* colonnade doctor: what this machine gives, and a warning of whatever would slow a run. */
 #include "engine/cli/cli.h"
 
+#include "engine/base/cgroup.h"
+
 #include <H5public.h>
+#include <math.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,18 +40,6 @@ static double available_bytes(void)
                : 0;
 }
 
-/* Cores that the control group's quota is worth; 0: no quota. */
-static double quota_cores(void)
-{
-    double quota, period, cores = 0;
-    FILE *file = fopen("/sys/fs/cgroup/cpu.max", "r");
-    if (file && fscanf(file, "%lf %lf", &quota, &period) == 2 && period > 0)
-        cores = quota / period;
-    if (file)
-        fclose(file);
-    return cores;
-}
-
 static int usable_cores(void)
 {
     cpu_set_t set;
@@ -69,13 +60,18 @@ out:
 
 static void print_machine(int threads)
 {
+    const double available = available_bytes();
+    const double allowed = (double)cgroup_limits("").memory_bytes;
     char cpu[256] = "unknown";
     find_line("/proc/cpuinfo", "model name", cpu, sizeof cpu);
     printf("CPU          %s\n", cpu);
     printf("cores        %ld in the machine, %d for this process; a run takes %d thread%s\n",
            sysconf(_SC_NPROCESSORS_ONLN), usable_cores(), threads, plural(threads));
     printf("kernels      %s\n", kernels_best()->isa);
-    printf("memory       %s available\n", bytes_text(available_bytes()));
+    printf("memory       %s available", bytes_text(available));
+    if (allowed < available)
+        printf("; the control group allows %s", bytes_text(allowed));
+    printf("\n");
 }
 
 static void print_blas(const struct blas_facts *facts)
@@ -153,7 +149,10 @@ static int warn_of_environment(void)
 static int warn_of_machine(int threads)
 {
     int count = 0;
-    double load = 0, quota = quota_cores(), memory = available_bytes();
+    const struct cgroup_limits limits = cgroup_limits("");
+    const double quota = limits.cores;
+    const double memory = fmin(available_bytes(), (double)limits.memory_bytes);
+    double load = 0;
     if (strcmp(kernels_best()->isa, "baseline") == 0 && ++count)
         printf("warning: this CPU has no vectors that the kernels are written for (AVX2 or "
                "AVX-512)\n");

@@ -58,7 +58,7 @@ const struct key data_keys[] = {
      .help = "whether a file that cannot be read ends it all or is passed over, and listed"},
     {"memory", KEY_COUNT, FIELD(memory), .fallback = "0", .maximum = UINT32_MAX,
      .help = "megabytes of images that are kept in memory; a split that does not fit is read while "
-             "it is used; 0: half of the machine's"},
+             "it is used; 0: half of the machine's, or of what its control group allows"},
     {"shift_test", KEY_INTEGER, FIELD(shift_test), .fallback = "0", .maximum = DATA_MAX_SIDE,
      .help = "pixels that each test image is moved by: right, left, down, up in turn"},
     {"tta", KEY_CHOICE, FIELD(tta), .fallback = "none", .choices = tta_names,

@@ -22,7 +22,7 @@ struct data_settings {
     struct pair size;         /* folder */
     int channels;             /* 0: 1; 1: 3 */
     int fit;                  /* enum image_fit */
-    uint64_t memory;          /* megabytes; 0: half of the machine's */
+    uint64_t memory;          /* megabytes; 0: half of what there is */
     struct numbers mean, std; /* empty: auto */
     bool shuffle;
     uint64_t limit_train, limit_test; /* 0: none */

@@ -1,6 +1,7 @@
 /* The table of data sources, and the checks that all of them make. Knows no file format. */
 #include "engine/data/source.h"
 
+#include "engine/base/cgroup.h"
 #include "engine/base/memory.h"
 
 #include <inttypes.h>
@@ -32,9 +33,13 @@ enum colonnade_status source_path_error(const struct data_settings *settings,
     return COLONNADE_FAILURE;
 }
 
+/* What the process can have: the machine's, or what its control group allows of it. */
 static size_t machine_bytes(void)
 {
-    return size_multiply((size_t)sysconf(_SC_PHYS_PAGES), (size_t)sysconf(_SC_PAGESIZE));
+    const size_t bytes =
+        size_multiply((size_t)sysconf(_SC_PHYS_PAGES), (size_t)sysconf(_SC_PAGESIZE));
+    const size_t allowed = cgroup_limits("").memory_bytes;
+    return allowed < bytes ? allowed : bytes;
 }
 
 size_t source_memory(const struct data_settings *settings)
@@ -50,8 +55,7 @@ enum colonnade_status source_allocate(void *pointer, size_t count, size_t size, 
     const size_t machine = machine_bytes();
     if (bytes > machine)
         return error_set(error, COLONNADE_FAILURE,
-                         "%s: takes %zu bytes of memory; this machine has %zu", name, bytes,
-                         machine);
+                         "%s: takes %zu bytes of memory; there are %zu here", name, bytes, machine);
     return memory_allocate(pointer, count, size, name, error);
 }
 

@@ -15,7 +15,8 @@ enum colonnade_status source_path_error(const struct data_settings *settings,
 /* Sizes in these come from files and configs. `name` is the file, dataset or setting that an
  * error begins with. */
 
-/* memory_allocate(), but more than the machine has is an error at once, not a process killed. */
+/* memory_allocate(), but more than there is on the machine is an error at once, not a process
+ * killed. */
 enum colonnade_status source_allocate(void *pointer, size_t count, size_t size, const char *name,
                                       struct colonnade_error *error);
 
