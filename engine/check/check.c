@@ -279,8 +279,10 @@ void check_destroy(struct check *check)
     free(check->copies);
     free(check->class_counts[0]);
     free(check->class_counts[1]);
-    for (int i = 0; i < CHECK_PROPERTIES; i++)
+    for (int i = 0; i < CHECK_PROPERTIES; i++) {
+        free(check->properties[i].told);
         for (size_t j = 0; j < check->properties[i].value_count; j++)
             free(check->properties[i].values[j].class_counts);
+    }
     free(check);
 }

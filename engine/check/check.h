@@ -47,8 +47,15 @@ struct check_copy {
 };
 
 /* What a file is like beside its pixels. */
-enum check_property_kind { CHECK_CHANNELS, CHECK_SIZE, CHECK_SUFFIX, CHECK_PROPERTIES };
-extern const char *const check_property_names[CHECK_PROPERTIES]; /* "channels", "size", ... */
+enum check_property_kind {
+    CHECK_CHANNELS,
+    CHECK_SIZE,   /* width and height */
+    CHECK_AREA,   /* of pixels, in half octaves */
+    CHECK_ASPECT, /* width by height, in quarters of an octave */
+    CHECK_SUFFIX,
+    CHECK_PROPERTIES,
+};
+const char *check_property_name(enum check_property_kind kind); /* "channels", "size", ... */
 
 enum { CHECK_VALUES = 12, CHECK_VALUE_BYTES = 32, CHECK_IMBALANCE_RATIO = 10 };
 
@@ -58,12 +65,20 @@ struct check_value {
     size_t *class_counts; /* [classes] */
 };
 
-/* How well a class is guessed by this property alone: the commonest class of a value is learned
- * from one half of the images and tried on the other, then the other way round. */
+/* A class that is told from the rest: the share of its images, and of the rest's, taken for it. */
+struct check_told {
+    int class;
+    double recall, rest;
+};
+
+/* How well a class is guessed by this property alone: what values mean is learned from one half of
+ * the images and tried on the other, then the other way round (leak.c). */
 struct check_property {
-    double accuracy;
-    double majority; /* the share of the largest class: what always guessing it gives */
+    double accuracy; /* balanced: the mean of the classes' recalls */
+    double chance;   /* what guessing blindly gives; of both 0: too few images to judge by */
     bool leak;
+    struct check_told *told; /* [told_count], by class */
+    size_t told_count;
     size_t distinct;                         /* values */
     struct check_value values[CHECK_VALUES]; /* the commonest, in falling order */
     size_t value_count;

@@ -182,23 +182,33 @@ static const struct check_value *commonest_value(const struct check_property *pr
     return best;
 }
 
+/* "NAME: VALUE in 12.3 % of 456", of the class's commonest value. */
+static void print_class_value(const struct check *check, const struct check_property *property,
+                              int class)
+{
+    const struct check_value *value = commonest_value(property, class);
+    const size_t all = check->class_counts[0][class] + check->class_counts[1][class];
+    if (all > 0)
+        printf("           %s: %s in %.1f %% of %s\n", check->data->class_names[class], value->text,
+               100 * (double)value->class_counts[class] / (double)all, count_text(all));
+}
+
 static void print_leaks(const struct check *check)
 {
     for (int kind = 0; kind < CHECK_PROPERTIES; kind++) {
         const struct check_property *property = &check->properties[kind];
         if (!property->leak)
             continue;
-        printf("         %s: guessing the class by it alone is right for %.1f %% of the images, "
-               "always guessing one for %.1f %%\n",
-               check_property_names[kind], 100 * property->accuracy, 100 * property->majority);
-        for (int i = 0; i < check->data->classes && i < CLASSES_LISTED; i++) {
-            const struct check_value *value = commonest_value(property, i);
-            const size_t all = check->class_counts[0][i] + check->class_counts[1][i];
-            if (all > 0)
-                printf("           %s: %s in %.1f %% of %s\n", check->data->class_names[i],
-                       value->text, 100 * (double)value->class_counts[i] / (double)all,
-                       count_text(all));
-        }
+        printf("         %s: guessing the class by it alone finds %.1f %% of a class, on average; "
+               "by chance it were %.1f %%\n",
+               check_property_name(kind), 100 * property->accuracy, 100 * property->chance);
+        for (int i = 0; i < check->data->classes && i < CLASSES_LISTED; i++)
+            print_class_value(check, property, i);
+        for (size_t i = 0; i < property->told_count && i < CLASSES_LISTED; i++)
+            printf("           %s is told from the rest: %.1f %% of it are, and %.1f %% of the "
+                   "rest are taken for it\n",
+                   check->data->class_names[property->told[i].class],
+                   100 * property->told[i].recall, 100 * property->told[i].rest);
     }
 }
 
@@ -355,16 +365,32 @@ static struct json_object *values_json(const struct check *check,
     return array;
 }
 
+static struct json_object *told_json(const struct check *check,
+                                     const struct check_property *property)
+{
+    struct json_object *array = json_object_new_array();
+    for (size_t i = 0; i < property->told_count; i++) {
+        const struct check_told *told = &property->told[i];
+        struct json_object *object = json_object_new_object();
+        json_add(object, "class", json_object_new_string(check->data->class_names[told->class]));
+        json_add(object, "recall", json_number(told->recall));
+        json_add(object, "rest", json_number(told->rest));
+        json_object_array_add(array, object);
+    }
+    return array;
+}
+
 static struct json_object *properties_json(const struct check *check)
 {
     struct json_object *array = json_object_new_array();
     for (int kind = 0; check->facts && kind < CHECK_PROPERTIES; kind++) {
         const struct check_property *property = &check->properties[kind];
         struct json_object *object = json_object_new_object();
-        json_add(object, "name", json_object_new_string(check_property_names[kind]));
+        json_add(object, "name", json_object_new_string(check_property_name(kind)));
         json_add(object, "accuracy", json_number(property->accuracy));
-        json_add(object, "majority", json_number(property->majority));
+        json_add(object, "chance", json_number(property->chance));
         json_add(object, "leak", json_object_new_boolean(property->leak));
+        json_add(object, "told", told_json(check, property));
         json_add(object, "distinct", json_object_new_int64((int64_t)property->distinct));
         json_add(object, "values", values_json(check, property));
         json_object_array_add(array, object);

@@ -136,3 +136,87 @@ def test_what_training_refuses_is_unreadable_and_not_damaged(program, pictures):
     pictures.write("train/a/cut.jpg", half(jpeg(picture(62))))
     _, result = pictures.check(program, status=1)
     assert findings(result) == {"unreadable": ("error", 1)} and result["damaged"] == []
+
+
+# --- what tells the class ---
+
+def album(program, labels, size=lambda i, label: (8, 8), channels=lambda i, label: 1):
+    """Images of labels that are letters, every fifth to test; what `check` says of the properties."""
+    for i, label in enumerate(labels):
+        (height, width), bands = size(i, label), channels(i, label)
+        path = program.folder / "pictures" / ("train" if i % 5 else "test") / label / f"{i}.pnm"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.resize(picture(1000 + i, 8, 8), (height, width, bands))
+        path.write_bytes(b"P%d %d %d 255 " % (5 if bands == 1 else 6, width, height)
+                         + pixels.tobytes())
+    text, result = Pictures.check(program)
+    properties = {item["name"]: item for item in result["properties"]}
+    leaks = {name for name, item in properties.items() if item["leak"]}
+    assert findings(result).get("leak", ("", 0))[1] == len(leaks)
+    return leaks, properties, text
+
+
+LETTERS = "abcdefghijklmnopqrstuvwx"
+
+
+def test_unique_sizes_tell_the_class_by_their_area(program):
+    def size(i, label):
+        return (20 + i // 2, 20 + i // 2 * 7 % 70) if label == "a" else (
+            120 + i // 2, 120 + i // 2 * 7 % 70)
+    leaks, properties, text = album(program, 70 * "ab", size=size)
+    assert leaks == {"area"}
+    assert properties["size"]["distinct"] == 140 and properties["size"]["accuracy"] == 0.5
+    assert properties["area"]["accuracy"] > 0.95 and properties["area"]["chance"] == 0.5
+    assert "area: guessing the class by it alone finds 9" in text and "pixels in " in text
+
+
+def test_a_format_tells_the_class_by_its_aspect(program):
+    def size(i, label):
+        long, short = 60 + i % 40, 50 + i % 40
+        return (long, short) if (label == "a") == (i % 20 < 17) else (short, long)
+    leaks, properties, _ = album(program, 100 * "ab", size=size)
+    assert "aspect" in leaks and "area" not in leaks
+    assert 0.8 < properties["aspect"]["accuracy"] < 0.9
+
+
+def test_a_rare_class_is_told_by_its_channels(program):
+    labels = ["b" if i % 25 == 3 else "a" for i in range(250)]
+    leaks, properties, text = album(program, labels, channels=lambda i, label: 1 + 2 * (label == "b"))
+    assert leaks == {"channels"}
+    assert properties["channels"]["accuracy"] == 1
+    assert {"class": "b", "recall": 1, "rest": 0} in properties["channels"]["told"]
+    assert "b: 3 in 100.0 % of 10" in text
+    assert "b is told from the rest: 100.0 % of it are, and 0.0 % of the rest are taken for it" in text
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_some_of_many_classes_are_told(program, count):
+    marked = LETTERS[:count]
+    leaks, properties, _ = album(program, 10 * LETTERS,
+                                 channels=lambda i, label: 1 + 2 * (label in marked))
+    told = properties["channels"]["told"]
+    assert leaks == {"channels"} and properties["channels"]["chance"] == pytest.approx(1 / 24)
+    assert [item["class"] for item in told] == list(marked)
+    assert all(item["recall"] == 1 and item["rest"] == pytest.approx((count - 1) / 23)
+               for item in told)
+
+
+@pytest.mark.parametrize("labels", [100 * "ab", 10 * LETTERS, "ab" + 98 * "a" + "b" + 99 * "a"],
+                         ids=["two", "many", "rare"])
+@pytest.mark.parametrize("seed", range(3))
+def test_sizes_and_channels_at_random_tell_nothing(program, labels, seed):
+    random = np.random.default_rng(seed)
+    sizes = random.integers(6, 120, (len(labels), 2))
+    bands = random.integers(0, 10, len(labels)) == 0
+    leaks, properties, _ = album(program, labels, size=lambda i, label: sizes[i],
+                                 channels=lambda i, label: 1 + 2 * int(bands[i]))
+    assert leaks == set()
+    assert all(item["told"] == [] for item in properties.values())
+
+
+def test_a_property_that_goes_a_little_with_the_class_is_no_leak(program):
+    """Of things of one kind more may be upright: 55 % here, 45 % there."""
+    def size(i, label):
+        return (60, 40) if i // 2 % 20 < (11 if label == "a" else 9) else (40, 60)
+    leaks, properties, _ = album(program, 400 * "ab", size=size)
+    assert leaks == set() and 0.54 < properties["aspect"]["accuracy"] < 0.56

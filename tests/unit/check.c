@@ -143,10 +143,9 @@ Test(check, takes_one_and_three_components_for_the_same_image)
 
 static void expect_leak(const struct check *check, enum check_property_kind kind)
 {
-    for (int i = 0; i < CHECK_PROPERTIES; i++)
-        cr_assert_eq(check->properties[i].leak, i == (int)kind, "%s", check_property_names[i]);
+    cr_assert(check->properties[kind].leak, "%s", check_property_name(kind));
     cr_assert_float_eq(check->properties[kind].accuracy, 1, 1e-9);
-    cr_assert_float_eq(check->properties[kind].majority, 0.5, 1e-9);
+    cr_assert_float_eq(check->properties[kind].chance, 0.5, 1e-9);
 }
 
 Test(check, finds_that_channels_tell_the_class)
@@ -170,8 +169,9 @@ Test(check, finds_that_sizes_tell_the_class)
     open_album(&album);
     for (int i = 0; i < ALL; i += 2)
         write_picture(album.files[i], i, 1, 2 * SIDE);
-    struct check *check = look(&album, "leak:1");
+    struct check *check = look(&album, "leak:2");
     expect_leak(check, CHECK_SIZE);
+    expect_leak(check, CHECK_AREA);
     check_destroy(check);
     close_album(&album);
 }
