@@ -22,7 +22,7 @@ enum check_kind {
     CHECK_SAME_TWO_LABELS, /* within a split: the same image under two labels */
     CHECK_NEAR_TWO_LABELS,
     CHECK_DAMAGED,      /* a file that training takes, though data of it are missing */
-    CHECK_BLANK,        /* all pixels equal */
+    CHECK_BLANK,        /* as good as one colour: no values of a channel more than 3 apart */
     CHECK_LEAK,         /* the class can be told by a property of the file */
     CHECK_TRANSPOSED,   /* the channels seem to come first; about the whole, as imbalance is */
     CHECK_CLASS_ABSENT, /* from a split */

@@ -68,8 +68,8 @@ static const struct finding_text {
                                "other labels"},
     [CHECK_DAMAGED] = {"%s image is damaged, and training would not tell",
                        "%s images are damaged, and training would not tell"},
-    [CHECK_BLANK] = {"%s image is blank: all its pixels are equal",
-                     "%s images are blank: all their pixels are equal"},
+    [CHECK_BLANK] = {"%s image is blank: its values are at most 3 levels apart",
+                     "%s images are blank: their values are at most 3 levels apart"},
     [CHECK_LEAK] = {"%s property of the files tells the class", "%s properties of the files tell "
                                                                 "the class"},
     [CHECK_TRANSPOSED] = {"the images seem to have their channels first, not last", NULL},

@@ -175,12 +175,24 @@ def test_blank_images_are_named_and_no_copies(program, data):
     data.train[7] = [3, 2, 1]
     data.train[8] = data.test[2] = 0
     data.train[9] = 0
-    data.train[9, 23, 23, 2] = 1  # one value of all
+    data.train[9, 23, 23, 2] = 4  # one value of all
     text, result = data.check(program)
     assert findings(result) == {"blank": ("warning", 3)}
     assert [(i["split"], i["index"]) for i in result["blank"]] == [("train", 7), ("train", 8),
                                                                    ("test", 2)]
     assert "train[7]: 3" in text
+
+
+def test_noise_on_one_colour_is_blank(program, data):
+    noise = np.random.default_rng(5).integers(0, 4, (4, 24, 24, 3), dtype=np.uint8)
+    data.train[4:7] = noise[:3]
+    data.train[5] += np.uint8([0, 100, 252])
+    data.train[6, 11, 12, 1] = 4
+    data.test[1] = 255 - noise[3]
+    text, result = data.check(program)
+    assert [(i["split"], i["index"]) for i in result["blank"]] == [("train", 4), ("train", 5),
+                                                                   ("test", 1)]
+    assert "3 images are blank: their values are at most 3 levels apart" in text
 
 
 def test_labels_out_of_range_are_listed_and_the_rest_is_looked_at(program, data):
