@@ -18,6 +18,7 @@ const struct check_kind_type check_kinds[CHECK_KINDS] = {
     [CHECK_SAME_TWO_LABELS] = {"same_with_two_labels", CHECK_WARNING},
     [CHECK_NEAR_TWO_LABELS] = {"near_with_two_labels", CHECK_WARNING},
     [CHECK_DAMAGED] = {"damaged", CHECK_WARNING},
+    [CHECK_FEW_LEVELS] = {"few_levels", CHECK_WARNING},
     [CHECK_BLANK] = {"blank", CHECK_WARNING},
     [CHECK_LEAK] = {"leak", CHECK_WARNING},
     [CHECK_TRANSPOSED] = {"transposed", CHECK_WARNING},
@@ -201,6 +202,7 @@ static void count_findings(struct check *check)
     for (size_t i = 0; i < check->count; i++) {
         check->found[CHECK_UNREADABLE] += check->unreadable[i] != NULL;
         check->found[CHECK_DAMAGED] += check->damaged[i] != NULL;
+        check->found[CHECK_FEW_LEVELS] += check_few_levels(check, i);
         check->found[CHECK_BLANK] += check->blank[i];
         check->found[CHECK_LABEL] += !check_label_fits(check, i);
     }

@@ -22,6 +22,8 @@ enum check_kind {
     CHECK_SAME_TWO_LABELS, /* within a split: the same image under two labels */
     CHECK_NEAR_TWO_LABELS,
     CHECK_DAMAGED,      /* a file that training takes, though data of it are missing */
+    CHECK_FEW_LEVELS,   /* of more than 8 bits, of which only the lowest eighth of the range is used
+                         */
     CHECK_BLANK,        /* as good as one colour: no values of a channel more than 3 apart */
     CHECK_LEAK,         /* the class can be told by a property of the file */
     CHECK_TRANSPOSED,   /* the channels seem to come first; about the whole, as imbalance is */
@@ -49,6 +51,7 @@ struct check_copy {
 /* What a file is like beside its pixels. */
 enum check_property_kind {
     CHECK_CHANNELS,
+    CHECK_DEPTH,  /* bits of a sample: 8 or 16 */
     CHECK_SIZE,   /* width and height */
     CHECK_AREA,   /* of pixels, in half octaves */
     CHECK_ASPECT, /* width by height, in quarters of an octave */
@@ -114,6 +117,7 @@ size_t check_index(const struct check *check, size_t image);     /* in its split
 const char *check_file(const struct check *check, size_t image); /* NULL: not out of a file */
 int32_t check_label(const struct check *check, size_t image);
 bool check_label_fits(const struct check *check, size_t image);
+bool check_few_levels(const struct check *check, size_t image);
 enum check_kind check_copy_kind(const struct check *check, const struct check_copy *copy);
 
 #endif

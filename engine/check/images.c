@@ -33,6 +33,14 @@ const char *check_file(const struct check *check, size_t image)
     return split->files ? split->files[check_index(check, image)] : NULL;
 }
 
+bool check_few_levels(const struct check *check, size_t image)
+{
+    enum { PART = 8 };
+    const struct image_facts *facts = check->facts ? &check->facts[image] : NULL;
+    return facts && !check->unreadable[image] && !check->blank[image] && facts->white > UINT8_MAX &&
+           PART * facts->largest < facts->white;
+}
+
 enum check_kind check_copy_kind(const struct check *check, const struct check_copy *copy)
 {
     const bool across = check_in_test(check, copy->image) != check_in_test(check, copy->original);

@@ -34,9 +34,9 @@ static const struct {
     const char *name;
     double least_gain; /* of balanced accuracy over chance */
 } properties[CHECK_PROPERTIES] = {
-    [CHECK_CHANNELS] = {"channels", 0.05}, [CHECK_SIZE] = {"size", 0.05},
-    [CHECK_AREA] = {"area", 0.1},          [CHECK_ASPECT] = {"aspect", 0.1},
-    [CHECK_SUFFIX] = {"suffix", 0.05},
+    [CHECK_CHANNELS] = {"channels", 0.05}, [CHECK_DEPTH] = {"depth", 0.05},
+    [CHECK_SIZE] = {"size", 0.05},         [CHECK_AREA] = {"area", 0.1},
+    [CHECK_ASPECT] = {"aspect", 0.1},      [CHECK_SUFFIX] = {"suffix", 0.05},
 };
 
 static const double least_deviations = 4;
@@ -72,6 +72,8 @@ static uint64_t value_of(const struct check *check, size_t image, enum check_pro
     switch (kind) {
     case CHECK_CHANNELS:
         return (uint64_t)facts->bands;
+    case CHECK_DEPTH:
+        return facts->white > UINT8_MAX ? 16 : 8;
     case CHECK_SIZE:
         return (uint64_t)facts->width << 32 | (uint64_t)facts->height;
     case CHECK_AREA: /* half octaves */
@@ -87,6 +89,7 @@ static void value_text(uint64_t value, enum check_property_kind kind, char text[
 {
     switch (kind) {
     case CHECK_CHANNELS:
+    case CHECK_DEPTH:
         snprintf(text, CHECK_VALUE_BYTES, "%u", (unsigned)value);
         break;
     case CHECK_SIZE: /* width x height, as people say it of photographs */

@@ -68,6 +68,10 @@ static const struct finding_text {
                                "other labels"},
     [CHECK_DAMAGED] = {"%s image is damaged, and training would not tell",
                        "%s images are damaged, and training would not tell"},
+    [CHECK_FEW_LEVELS] = {"%s image of more than 8 bits stays below an eighth of its range: in "
+                          "8 bits it has at most 32 levels",
+                          "%s images of more than 8 bits stay below an eighth of their range: in "
+                          "8 bits they have at most 32 levels"},
     [CHECK_BLANK] = {"%s image is blank: its values are at most 3 levels apart",
                      "%s images are blank: their values are at most 3 levels apart"},
     [CHECK_LEAK] = {"%s property of the files tells the class", "%s properties of the files tell "
@@ -145,10 +149,16 @@ static const char *message_of(const struct check *check, enum check_kind kind, s
 /* The image belongs into the list of that kind. */
 static bool listed(const struct check *check, enum check_kind kind, size_t image)
 {
-    return kind == CHECK_UNREADABLE || kind == CHECK_DAMAGED
-               ? message_of(check, kind, image) != NULL
-           : kind == CHECK_BLANK ? check->blank[image]
-                                 : !check_label_fits(check, image);
+    switch (kind) {
+    case CHECK_LABEL:
+        return !check_label_fits(check, image);
+    case CHECK_FEW_LEVELS:
+        return check_few_levels(check, image);
+    case CHECK_BLANK:
+        return check->blank[image];
+    default:
+        return message_of(check, kind, image) != NULL;
+    }
 }
 
 static void print_images(const struct check *check, enum check_kind kind)
@@ -166,6 +176,8 @@ static void print_images(const struct check *check, enum check_kind kind)
         print_place(check, i);
         printf(": ");
         print_label(check, i);
+        if (kind == CHECK_FEW_LEVELS)
+            printf(": at most %d of %d", check->facts[i].largest, check->facts[i].white);
         printf("\n");
     }
     if (kind == CHECK_LABEL)
@@ -231,6 +243,7 @@ static void print_finding(const struct check *check, enum check_kind kind)
     case CHECK_UNREADABLE:
     case CHECK_LABEL:
     case CHECK_DAMAGED:
+    case CHECK_FEW_LEVELS:
     case CHECK_BLANK:
         print_images(check, kind);
         break;
@@ -314,6 +327,8 @@ static struct json_object *images_json(const struct check *check, enum check_kin
         const char *const message = message_of(check, kind, i);
         if (message)
             json_add(object, "message", json_object_new_string(message));
+        if (kind == CHECK_FEW_LEVELS)
+            json_add(object, "largest", json_object_new_int(check->facts[i].largest));
         json_object_array_add(array, object);
     }
     return array;
@@ -414,6 +429,7 @@ static enum colonnade_status print_as_json(const struct check *check, struct col
     json_add(object, "unreadable", images_json(check, CHECK_UNREADABLE));
     json_add(object, "labels_out_of_range", images_json(check, CHECK_LABEL));
     json_add(object, "damaged", images_json(check, CHECK_DAMAGED));
+    json_add(object, "few_levels", images_json(check, CHECK_FEW_LEVELS));
     json_add(object, "blank", images_json(check, CHECK_BLANK));
     json_add(object, "copies", copies_json(check));
     json_add(object, "properties", properties_json(check));

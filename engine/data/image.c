@@ -331,7 +331,30 @@ static enum colonnade_status check_header(struct decoding *decoding, struct imag
             .width = is_turned(decoding) ? height : width,
             .height = is_turned(decoding) ? width : height,
             .bands = image->Bands,
+            .white = image->BandFmt == VIPS_FORMAT_UCHAR ? UINT8_MAX : decoding->white,
         };
+out:
+    return status;
+}
+
+/* Takes all of the image, which is opened anew then. */
+static enum colonnade_status find_largest(struct decoding *decoding, struct image_facts *facts,
+                                          struct colonnade_error *error)
+{
+    enum colonnade_status status = COLONNADE_OK;
+    const struct libvips *lib = decoding->lib;
+    VipsImage *colours = NULL;
+    double largest;
+    if (lib->vips_image_hasalpha(decoding->image)) {
+        const int failed = lib->vips_extract_band(decoding->image, &colours, 0, "n",
+                                                  decoding->image->Bands - 1, NULL);
+        TRY(take(decoding, failed, colours, error));
+    }
+    if (lib->vips_max(decoding->image, &largest, NULL))
+        TRY(decode_error(decoding, error));
+    facts->largest = (int)largest;
+    TRY(open_image(decoding, 1, error));
+    TRY(settle(decoding, error));
 out:
     return status;
 }
@@ -501,6 +524,8 @@ static enum colonnade_status decode(struct decoding *decoding, struct image_fact
     TRY(open_image(decoding, 1, error));
     TRY(settle(decoding, error));
     TRY(check_header(decoding, facts, error));
+    if (facts && facts->white > UINT8_MAX)
+        TRY(find_largest(decoding, facts, error));
     TRY(shrink_on_load(decoding, error));
     TRY(convert_colours(decoding, error));
     TRY(scale_image(decoding, error));

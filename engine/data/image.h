@@ -41,18 +41,21 @@ struct image_target {
 struct image_facts {
     int width, height;
     int bands; /* 1: grey, 3: RGB, 4: CMYK; one more with alpha; palettes looked up */
+    int white; /* the largest value that a sample may have: 255, 65535, or what a PGM or PPM says */
+    int largest; /* sample, alpha aside, where `white` is above 255; else 0 */
 };
 
-/* Fills `pixels` [h, w, c]; `facts` may be NULL. The same file gives the same bytes, whatever runs
- * beside it. A file that cannot be read, is no image, is damaged or cut short, or says that it is
- * larger than the limits above is a COLONNADE_FAILURE that begins with `path`. Thread-safe. */
+/* Fills `pixels` [h, w, c]; `facts`, for which deeper images are read twice, may be NULL. The same
+ * file gives the same bytes, whatever runs beside it. A file that cannot be read, is no image, is
+ * damaged or cut short, or says that it is larger than the limits above is a COLONNADE_FAILURE that
+ * begins with `path`. Thread-safe. */
 enum colonnade_status image_read(const char *path, const struct image_target *target,
                                  uint8_t *pixels, struct image_facts *facts,
                                  struct colonnade_error *error);
 
 /* The same, but strict with JPEGs: their decoder merely warns where data are missing or make no
- * sense, and fills the rest with grey or with what the bits happen to say. Here that is an error, and
- * so are more zero bytes in a row than the data of a sound image hold (headers.h). */
+ * sense, and fills the rest with grey or with what the bits happen to say. Here that is an error,
+ * and so are more zero bytes in a row than the data of a sound image hold (headers.h). */
 enum colonnade_status image_read_strictly(const char *path, const struct image_target *target,
                                           uint8_t *pixels, struct image_facts *facts,
                                           struct colonnade_error *error);

@@ -30,6 +30,7 @@
     X(vips_jpegload_source)                                                                        \
     X(vips_linear1)                                                                                \
     X(vips_magickload_buffer)                                                                      \
+    X(vips_max)                                                                                    \
     X(vips_pngload_source)                                                                         \
     X(vips_region_new)                                                                             \
     X(vips_region_prepare)                                                                         \

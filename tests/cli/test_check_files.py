@@ -1,5 +1,7 @@
 """What `check` finds in folders of image files that were made to have it."""
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -136,6 +138,51 @@ def test_what_training_refuses_is_unreadable_and_not_damaged(program, pictures):
     pictures.write("train/a/cut.jpg", half(jpeg(picture(62))))
     _, result = pictures.check(program, status=1)
     assert findings(result) == {"unreadable": ("error", 1)} and result["damaged"] == []
+
+
+def png16(samples):
+    """Of grey (h, w), grey and alpha or RGB (h, w, bands)."""
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    height, width, bands = (*samples.shape, 1)[:3]
+    rows = samples.reshape(height, -1).astype(">u2")
+    header = struct.pack(">IIBBBBB", width, height, 16, {1: 0, 2: 4, 3: 2}[bands], 0, 0, 0)
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
+            + chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows)))
+            + chunk(b"IEND", b""))
+
+
+def test_deep_images_with_few_levels_are_named(program, pictures):
+    twelve = [picture(80 + i)[..., 0].astype(np.uint16) * 16 + 15 for i in range(4)]
+    for image in twelve:
+        image[0, 0] = 4095
+    opaque = np.full_like(twelve[0], 65535)
+    pictures.write("train/a/grey.png", png16(twelve[0]))
+    pictures.write("train/b/alpha.png", png16(np.stack([twelve[1], opaque], -1)))
+    pictures.write("test/a/rgb.png", png16(np.stack(3 * [twelve[2]], -1)))
+    pictures.save("test/b/grey.tiff", twelve[3])
+    few = {"train/a/grey.png", "train/b/alpha.png", "test/a/rgb.png", "test/b/grey.tiff"}
+    # Of these one uses its range, one says what its range is, one reaches just an eighth.
+    pictures.write("train/a/full.png", png16(picture(90)[..., 0].astype(np.uint16) * 257))
+    pictures.write("train/b/said.pgm", b"P5 56 40 4095 "
+                   + (picture(91)[..., 0].astype(np.uint16) * 16).astype(">u2").tobytes())
+    eighth = picture(92)[..., 0].astype(np.uint16) * 16
+    eighth[3, 3] = 8192
+    pictures.write("train/a/eighth.png", png16(eighth))
+    text, result = pictures.check(program)
+    assert findings(result) == {"few_levels": ("warning", 4)}
+    assert {item["file"] for item in result["few_levels"]} == {f"pictures/{name}" for name in few}
+    assert all(item["largest"] == 4095 for item in result["few_levels"])
+    assert "4 images of more than 8 bits stay below an eighth of their range" in text
+    assert "pictures/train/a/grey.png: a: at most 4095 of 65535\n" in text
+
+
+def test_the_depth_tells_the_class(program, pictures):
+    for path in list(pictures.folder.glob("*/a/*")):
+        deep = np.asarray(Image.open(path).convert("RGB")).astype(np.uint16) * 257
+        path.write_bytes(png16(deep))
+    leaks = {item["name"] for item in pictures.check(program)[1]["properties"] if item["leak"]}
+    assert leaks == {"depth"}
 
 
 # --- what tells the class ---
