@@ -140,6 +140,20 @@ def test_what_training_refuses_is_unreadable_and_not_damaged(program, pictures):
     assert findings(result) == {"unreadable": ("error", 1)} and result["damaged"] == []
 
 
+def test_what_is_passed_over_is_named(program, pictures):
+    pictures.write("train/Thumbs.db", b"thumbs")
+    pictures.write("train/a/cut.jpg", half(jpeg(picture(63))))
+    config = program.config(text=CONFIG)
+    skip = ("--set", "data.on_bad_image=skip")
+    done = program.run("check", config, *skip, status=1)
+    assert done.stderr.startswith("skipped: pictures/train/Thumbs.db: is in no class's folder\n")
+    assert "ERROR    1 image cannot be read\n         pictures/train/a/cut.jpg: " in done.stdout
+    [result] = program.json("check", config, *skip, status=1)
+    assert list(messages(result, "unreadable")) == ["pictures/train/a/cut.jpg"]
+    message = program.run("check", config, status=1).stderr
+    assert "pictures/train/Thumbs.db: is in no class's folder" in message
+
+
 def png16(samples):
     """Of grey (h, w), grey and alpha or RGB (h, w, bands)."""
     def chunk(kind, data):
