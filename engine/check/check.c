@@ -15,6 +15,8 @@ const struct check_kind_type check_kinds[CHECK_KINDS] = {
     [CHECK_LABEL] = {"label_out_of_range", CHECK_ERROR},
     [CHECK_SAME_ACROSS] = {"same_in_train_and_test", CHECK_ERROR},
     [CHECK_NEAR_ACROSS] = {"near_in_train_and_test", CHECK_WARNING},
+    [CHECK_SAME_HELD_BACK] = {"same_in_train_and_validation", CHECK_WARNING},
+    [CHECK_NEAR_HELD_BACK] = {"near_in_train_and_validation", CHECK_WARNING},
     [CHECK_SAME_TWO_LABELS] = {"same_with_two_labels", CHECK_WARNING},
     [CHECK_NEAR_TWO_LABELS] = {"near_with_two_labels", CHECK_WARNING},
     [CHECK_DAMAGED] = {"damaged", CHECK_WARNING},
@@ -162,11 +164,21 @@ out:
 
 /* --- counting --- */
 
+static void mark_held_back(struct check *check)
+{
+    for (size_t i = 0; i < check->data->validation_count; i++)
+        check->held_back[check->data->validation[i]] = true;
+}
+
 static void count_classes(struct check *check)
 {
-    for (size_t i = 0; i < check->count; i++)
-        if (check_label_fits(check, i))
-            check->class_counts[check_in_test(check, i)][check_label(check, i)]++;
+    for (size_t i = 0; i < check->count; i++) {
+        if (!check_label_fits(check, i))
+            continue;
+        const int32_t label = check_label(check, i);
+        check->class_counts[check_in_test(check, i)][label]++;
+        check->held_counts[label] += check->held_back[i];
+    }
 }
 
 static void judge_classes(struct check *check)
@@ -174,7 +186,7 @@ static void judge_classes(struct check *check)
     size_t smallest = SIZE_MAX, largest = 0;
     for (int i = 0; i < check->data->classes; i++) {
         const size_t train = check->class_counts[0][i], test = check->class_counts[1][i];
-        check->found[CHECK_CLASS_ABSENT] += train == 0 || test == 0;
+        check->found[CHECK_CLASS_ABSENT] += train == check->held_counts[i] || test == 0;
         if (train > 0 && train < smallest)
             smallest = train;
         if (train > largest)
@@ -233,6 +245,10 @@ static enum colonnade_status allocate(struct check *check, struct colonnade_erro
                         error));
     TRY(memory_allocate(&check->blank, check->count, sizeof *check->blank, "marks of images",
                         error));
+    TRY(memory_allocate(&check->held_back, check->count, sizeof *check->held_back,
+                        "marks of images", error));
+    TRY(memory_allocate(&check->held_counts, classes, sizeof *check->held_counts,
+                        "counts of classes", error));
     if (check->data->train.files)
         TRY(memory_allocate(&check->facts, check->count, sizeof *check->facts, "facts of images",
                             error));
@@ -259,6 +275,7 @@ enum colonnade_status check_create(struct check **result, const struct dataset *
     TRY(allocate(check, error));
     TRY(memory_allocate(&fingerprints, check->count, sizeof *fingerprints, "fingerprints of images",
                         error));
+    mark_held_back(check);
     TRY(look_at_all(check, fingerprints, threads, error));
     count_classes(check);
     TRY(copies_find(check, fingerprints, threads, error));
@@ -290,6 +307,8 @@ void check_destroy(struct check *check)
     free(check->blank);
     free(check->facts);
     free(check->copies);
+    free(check->held_back);
+    free(check->held_counts);
     free(check->class_counts[0]);
     free(check->class_counts[1]);
     for (int i = 0; i < CHECK_PROPERTIES; i++) {

@@ -16,9 +16,11 @@ enum check_severity { CHECK_ERROR, CHECK_WARNING, CHECK_NOTE };
 /* In the order of what matters most. */
 enum check_kind {
     CHECK_UNREADABLE,
-    CHECK_LABEL,           /* out of range */
-    CHECK_SAME_ACROSS,     /* a test image that is a training image too */
-    CHECK_NEAR_ACROSS,     /* nearly so */
+    CHECK_LABEL,          /* out of range */
+    CHECK_SAME_ACROSS,    /* a test image that is a training image too */
+    CHECK_NEAR_ACROSS,    /* nearly so */
+    CHECK_SAME_HELD_BACK, /* an image of the validation part that is one of the training part too */
+    CHECK_NEAR_HELD_BACK,
     CHECK_SAME_TWO_LABELS, /* within a split: the same image under two labels */
     CHECK_NEAR_TWO_LABELS,
     CHECK_DAMAGED,      /* a file that training takes, though data of it are missing */
@@ -27,7 +29,7 @@ enum check_kind {
     CHECK_BLANK,        /* as good as one colour: no values of a channel more than 3 apart */
     CHECK_LEAK,         /* the class can be told by a property of the file */
     CHECK_TRANSPOSED,   /* the channels seem to come first; about the whole, as imbalance is */
-    CHECK_CLASS_ABSENT, /* from a split */
+    CHECK_CLASS_ABSENT, /* from a split, or from what validation leaves of the training split */
     CHECK_IMBALANCE,    /* the largest class beside the smallest, in the training split */
     CHECK_SAME,         /* within a split, under one label */
     CHECK_NEAR,
@@ -40,7 +42,7 @@ struct check_kind_type {
 };
 extern const struct check_kind_type check_kinds[CHECK_KINDS];
 
-/* `image` is a copy of `original`, which comes before it; for each split and for equal and other
+/* `image` is a copy of `original`, which comes before it; for each part and for equal and other
  * labels at most one original is kept, the one most alike. */
 struct check_copy {
     size_t image, original;
@@ -96,6 +98,8 @@ struct check {
     struct image_facts *facts; /* [count] of files; NULL for arrays */
     struct check_copy *copies; /* ascending */
     size_t copy_count;
+    bool *held_back;         /* [count]: of the validation part */
+    size_t *held_counts;     /* [classes] of those */
     size_t *class_counts[2]; /* [classes] in train and test; labels in range alone */
     struct check_property properties[CHECK_PROPERTIES]; /* of files */
     size_t found[CHECK_KINDS]; /* images; of CHECK_LEAK properties, of CHECK_CLASS_ABSENT classes,
@@ -103,7 +107,7 @@ struct check {
 };
 
 /* `data` as dataset_inspect() opens it; it has to outlive the check. The same findings on any
- * number of threads. Takes about 400 bytes an image, and time that grows with the square of the
+ * number of threads. Takes about 440 bytes an image, and time that grows with the square of the
  * number of images: two seconds for 70,000 on two cores. */
 enum colonnade_status check_create(struct check **check, const struct dataset *data, int threads,
                                    struct colonnade_error *error);
@@ -113,6 +117,7 @@ void check_destroy(struct check *check);
 size_t check_findings(const struct check *check, enum check_severity severity);
 
 bool check_in_test(const struct check *check, size_t image);
+enum part check_part(const struct check *check, size_t image);
 size_t check_index(const struct check *check, size_t image);     /* in its split */
 const char *check_file(const struct check *check, size_t image); /* NULL: not out of a file */
 int32_t check_label(const struct check *check, size_t image);

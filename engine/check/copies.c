@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GRID_HEIGHT = 8, GRID_WIDTH = 9, HASH_BITS = 6, SLOTS = 4 };
+enum { GRID_HEIGHT = 8, GRID_WIDTH = 9, HASH_BITS = 6, SLOTS = 6 };
 
 /* Images and originals at a time. */
 enum { IMAGES = 64, TILE = 2048 };
@@ -141,7 +141,7 @@ static bool equal(const struct fingerprint *a, const struct fingerprint *b)
     return a->digest == b->digest && memcmp(a->thumbnail, b->thumbnail, THUMBNAIL) == 0;
 }
 
-/* The best original of each split, with the same label and with another. */
+/* The best original of each part, with the same label and with another. */
 struct slot {
     uint32_t original;
     bool exact;
@@ -171,8 +171,8 @@ static void consider(const struct search *search, size_t image, size_t original)
     if (!exact && likeness < likeness_least)
         return;
     const bool same_label = check_label(check, image) == check_label(check, original);
-    struct slot *slot = &search->slots[image * SLOTS + (check_in_test(check, original) ? 2 : 0) +
-                                       (same_label ? 1 : 0)];
+    struct slot *slot =
+        &search->slots[image * SLOTS + 2 * check_part(check, original) + (same_label ? 1 : 0)];
     if (exact > slot->exact || (exact == slot->exact && (float)likeness > slot->likeness))
         *slot = (struct slot){(uint32_t)original, exact, (float)likeness};
 }

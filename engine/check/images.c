@@ -6,6 +6,13 @@ bool check_in_test(const struct check *check, size_t image)
     return image >= check->data->train.count;
 }
 
+enum part check_part(const struct check *check, size_t image)
+{
+    return check_in_test(check, image) ? PART_TEST
+           : check->held_back[image]   ? PART_VALIDATION
+                                       : PART_TRAINING;
+}
+
 size_t check_index(const struct check *check, size_t image)
 {
     return check_in_test(check, image) ? image - check->data->train.count : image;
@@ -47,6 +54,8 @@ enum check_kind check_copy_kind(const struct check *check, const struct check_co
     const bool two_labels = check_label(check, copy->image) != check_label(check, copy->original);
     if (across)
         return copy->exact ? CHECK_SAME_ACROSS : CHECK_NEAR_ACROSS;
+    if (check_part(check, copy->image) != check_part(check, copy->original))
+        return copy->exact ? CHECK_SAME_HELD_BACK : CHECK_NEAR_HELD_BACK;
     if (two_labels)
         return copy->exact ? CHECK_SAME_TWO_LABELS : CHECK_NEAR_TWO_LABELS;
     return copy->exact ? CHECK_SAME : CHECK_NEAR;

@@ -58,6 +58,14 @@ static const struct finding_text {
                            "%s test images are training images too"},
     [CHECK_NEAR_ACROSS] = {"%s test image is nearly the same as a training image",
                            "%s test images are nearly the same as training images"},
+    [CHECK_SAME_HELD_BACK] = {"%s image is the same as another, and validation holds back one of "
+                              "them",
+                              "%s images are the same as others, and validation holds back one of "
+                              "each pair"},
+    [CHECK_NEAR_HELD_BACK] = {"%s image is nearly the same as another, and validation holds back "
+                              "one of them",
+                              "%s images are nearly the same as others, and validation holds back "
+                              "one of each pair"},
     [CHECK_SAME_TWO_LABELS] = {"%s image is the same as another of its split that has another "
                                "label",
                                "%s images are the same as others of their split that have other "
@@ -77,8 +85,8 @@ static const struct finding_text {
     [CHECK_LEAK] = {"%s property of the files tells the class", "%s properties of the files tell "
                                                                 "the class"},
     [CHECK_TRANSPOSED] = {"the images seem to have their channels first, not last", NULL},
-    [CHECK_CLASS_ABSENT] = {"%s class has no image in a split", "%s classes have no image in a "
-                                                                "split"},
+    [CHECK_CLASS_ABSENT] = {"%s class has no image to train on or to test by",
+                            "%s classes have no image to train on or to test by"},
     [CHECK_IMBALANCE] = {"the largest class has more than %s times the training images of the "
                          "smallest",
                          NULL},
@@ -232,6 +240,10 @@ static void print_absent(const struct check *check)
             if (check->class_counts[split][i] == 0 && shown(&done))
                 printf("         %s: none in %s\n", check->data->class_names[i],
                        split ? "test" : "train");
+            else if (split == 0 && check->class_counts[0][i] == check->held_counts[i] &&
+                     shown(&done))
+                printf("         %s: none to train on: validation holds back all %s\n",
+                       check->data->class_names[i], count_text(check->held_counts[i]));
     print_rest(done, LISTED);
 }
 
@@ -358,6 +370,7 @@ static struct json_object *classes_json(const struct check *check)
         json_add(object, "name", json_object_new_string(check->data->class_names[i]));
         json_add(object, "train", json_object_new_int64((int64_t)check->class_counts[0][i]));
         json_add(object, "test", json_object_new_int64((int64_t)check->class_counts[1][i]));
+        json_add(object, "validation", json_object_new_int64((int64_t)check->held_counts[i]));
         json_object_array_add(array, object);
     }
     return array;

@@ -608,6 +608,8 @@ static enum colonnade_status open_alone(struct dataset **result, struct config *
     const struct data_request request = {.seed = seed, .threads = 1};
     TRY(read_settings(config, &section, &settings, error));
     TRY(open_source(&data, &settings, &request, wanted, inspect, error));
+    if (inspect)
+        TRY(split_validation(data, config, section, settings.validation, error));
     *result = data;
 out:
     if (status != COLONNADE_OK)

@@ -149,8 +149,8 @@ enum colonnade_status dataset_describe(struct dataset **data, struct config *con
                                        struct colonnade_error *error);
 
 /* For a look at data that training might refuse: labels out of range are kept, as they are or,
- * where they do not fit, as the nearest that does; files of images are listed and not read. No
- * parts, no mean and deviation. */
+ * where they do not fit, as the nearest that does; files of images are listed and not read. The
+ * parts are those of training, where no file is passed over. No mean and deviation. */
 enum colonnade_status dataset_inspect(struct dataset **data, struct config *config, uint64_t seed,
                                       struct colonnade_error *error);
 

@@ -79,7 +79,8 @@ def test_clean_data_are_clean(program, data):
     assert result["findings"] == [] and result["copies"] == []
     assert text.startswith("60 training and 20 test images, 3x24x24, 4 classes: nothing is wrong")
     assert result["train"] == 60 and result["test"] == 20 and result["shape"] == [3, 24, 24]
-    assert result["classes"] == [{"name": str(i), "train": 15, "test": 5} for i in range(4)]
+    assert result["classes"] == [{"name": str(i), "train": 15, "test": 5, "validation": 0}
+                                 for i in range(4)]
 
 
 def test_images_with_their_channels_first_are_doubted(program, data):
@@ -204,7 +205,7 @@ def test_labels_out_of_range_are_listed_and_the_rest_is_looked_at(program, data)
     assert [(i["split"], i["index"], i["label"]) for i in result["labels_out_of_range"]] == [
         ("train", 4, -1), ("train", 9, 4), ("test", 2, 2**31 - 1)]
     assert "train[9]: label 4" in text and "labels here are 0 to 3" in text
-    assert result["classes"][0] == {"name": "a", "train": 14, "test": 5}
+    assert result["classes"][0] == {"name": "a", "train": 14, "test": 5, "validation": 0}
 
 
 def test_a_test_label_that_training_lacks_is_out_of_range(program, data):
@@ -229,6 +230,52 @@ def test_ten_to_one_is_not_yet_out_of_balance(program, data):
     assert findings(data.check(program)[1]) == {"imbalance": ("warning", 1)}
     data.train_labels[1] = 1  # 54 : 6
     assert findings(data.check(program)[1]) == {}
+
+
+VALIDATION = ("--set", "data.validation=0.1")
+
+
+def held_back(program, data):
+    """The indices of the six training images that are: each alone in its class tells."""
+    labels = data.train_labels
+    data.train_labels = np.arange(60)
+    _, result = data.check(program, *VALIDATION)
+    data.train_labels = labels
+    return [i for i in range(60) if result["classes"][i]["validation"]]
+
+
+def test_a_class_that_validation_takes_away_is_warned_of(program, data):
+    first, second = held_back(program, data)[:2]
+    data.train_labels = np.arange(60) % 3
+    data.train_labels[[first, second]] = 3
+    text, result = data.check(program, *VALIDATION)
+    assert findings(result) == {"class_absent": ("warning", 1)}
+    assert "3: none to train on: validation holds back all 2" in text
+    assert result["classes"][3] == {"name": "3", "train": 2, "test": 5, "validation": 2}
+    assert sum(item["validation"] for item in result["classes"]) == 6
+    assert "class_absent" not in findings(data.check(program)[1])
+
+
+def test_copies_that_validation_parts_are_warned_of(program, data):
+    held = held_back(program, data)
+    kept = [i for i in range(60) if i not in held]
+    data.train_labels = np.zeros(60, int)
+    data.train_labels[-1] = data.train_labels[0] = 1
+    data.test_labels = np.arange(20) % 2
+    data.train[held[0]] = data.train[kept[7]]
+    data.train[held[1]] = nearly(data.train[kept[9]])
+    data.train[held[3]] = data.train[held[2]]
+    data.train[kept[3]] = data.train[kept[2]]
+    _, result = data.check(program, *VALIDATION)
+    found = findings(result)
+    assert found["same_in_train_and_validation"] == found["near_in_train_and_validation"] == (
+        "warning", 1)
+    assert found["same"] == ("warning", 2)
+    def of(a, b):
+        return [(f"train[{max(a, b)}]", f"train[{min(a, b)}]")]
+    assert pairs(result, "same_in_train_and_validation") == of(held[0], kept[7])
+    assert pairs(result, "near_in_train_and_validation") == of(held[1], kept[9])
+    assert findings(data.check(program)[1])["same"] == ("warning", 3)
 
 
 def test_long_lists_are_cut_and_counted(program, data):
