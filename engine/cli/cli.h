@@ -67,14 +67,14 @@ enum { TRANSPOSED_BYTES = 160 };
 void experiment_transposed_text(const struct dataset *data, char *text, size_t size);
 
 /* What was passed over, on standard error. */
-void experiment_list_skipped(const struct dataset *data);
+void experiment_print_skipped(const char *reason);
 
 /* What the config `name` begins with of the file at `path`, on standard error; `scope` follows the
  * name, for what is not so of all of it. */
 void experiment_print_taken(const char *name, const char *scope, const char *path,
                             const struct weights_taken *taken);
 
-/* dataset_open(), and that list. */
+/* dataset_open(), with that of all that it passes over. */
 enum colonnade_status experiment_data(struct dataset **data, struct config *config,
                                       const struct data_request *request,
                                       struct colonnade_error *error);

@@ -130,10 +130,14 @@ out:
     return status;
 }
 
-void experiment_list_skipped(const struct dataset *data)
+void experiment_print_skipped(const char *reason)
 {
-    for (size_t i = 0; i < data->skipped_count; i++)
-        fprintf(stderr, "skipped: %s\n", data->skipped[i]);
+    fprintf(stderr, "skipped: %s\n", reason);
+}
+
+static void tell_skipped(void *context, const char *reason)
+{
+    experiment_print_skipped(reason);
 }
 
 void experiment_print_taken(const char *name, const char *scope, const char *path,
@@ -152,10 +156,9 @@ enum colonnade_status experiment_data(struct dataset **data, struct config *conf
                                       const struct data_request *request,
                                       struct colonnade_error *error)
 {
-    enum colonnade_status status = dataset_open(data, config, request, error);
-    if (status == COLONNADE_OK)
-        experiment_list_skipped(*data);
-    return status;
+    struct data_request heard = *request;
+    heard.skipped.tell = tell_skipped;
+    return dataset_open(data, config, &heard, error);
 }
 
 int experiment_threads(const struct options *options, const struct settings *settings)

@@ -119,6 +119,8 @@ static enum colonnade_status classify(struct prediction *prediction, struct colo
                 prediction->probabilities, error));
     for (size_t i = 0; i < prediction->count; i++) {
         const struct picture *picture = &prediction->pictures[i];
+        if (!picture->read && !image_is_bad(picture->file, &picture->failure))
+            RAISE(COLONNADE_FAILURE, "%s", picture->failure.message);
         if (!picture->read) {
             fprintf(stderr, "%s\n", picture->failure.message);
             prediction->failed++;

@@ -93,14 +93,19 @@ static bool sweeps_data(const struct sweep_grid *grid)
     return false;
 }
 
+struct listing {
+    struct sweep_board *board;
+    const struct sweep_data *data;
+};
+
 /* Rows whose keys of [data] are the same have the same images. */
-static void list_skipped_once(struct sweep_board *board, const struct sweep_data *data)
+static void tell_skipped_once(void *context, const char *reason)
 {
-    if (board->listed[data->index])
+    const struct listing *listing = context;
+    if (listing->board->listed[listing->data->index])
         return;
-    board->listed[data->index] = true;
-    table_clear(board);
-    experiment_list_skipped(data->data);
+    table_clear(listing->board);
+    experiment_print_skipped(reason);
 }
 
 enum colonnade_status board_open_row(struct sweep_board *board, struct sweep_data *data,
@@ -108,12 +113,14 @@ enum colonnade_status board_open_row(struct sweep_board *board, struct sweep_dat
                                      struct sweep_row *row, struct colonnade_error *error)
 {
     struct colonnade_error reason = {0};
+    struct listing listing = {board, data};
+    data->skipped = (struct skip_listener){tell_skipped_once, &listing};
     const enum colonnade_status status =
         sweep_data_open(data, board->sweep, combination, seed, sharers, &reason);
-    if (status == COLONNADE_OK) {
-        list_skipped_once(board, data);
+    data->skipped = (struct skip_listener){0};
+    board->listed[data->index] = true;
+    if (status == COLONNADE_OK)
         return COLONNADE_OK;
-    }
     if (!sweeps_data(&board->sweep->grid))
         return error_set(error, status, "%s", reason.message);
     sweep_row_end(row, SWEEP_FAILED, reason.message);

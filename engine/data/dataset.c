@@ -493,6 +493,7 @@ static enum colonnade_status open_source(struct dataset **data,
     (*data)->memory = source_memory(settings) / (size_t)sharers;
     (*data)->inspected = inspect;
     (*data)->classes = request->classes;
+    (*data)->skipped = request->skipped;
     if (type->files && request->class_names)
         TRY(take_classes(*data, request, error));
     TRY(type->open(*data, settings, wanted, error));
@@ -688,7 +689,6 @@ void dataset_destroy(struct dataset *data)
     free_split(&data->train);
     free_split(&data->test);
     free_texts(data->class_names, (size_t)data->classes);
-    free_texts(data->skipped, data->skipped_count);
     forget_parts(data);
     free(data);
 }

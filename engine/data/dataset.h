@@ -51,6 +51,12 @@ struct split {
     int32_t *labels; /* [count], all in [0, classes), but see dataset_inspect() */
 };
 
+/* Told of what is passed over while a dataset is opened, file by file, "FILE: what is wrong". */
+struct skip_listener {
+    void (*tell)(void *context, const char *reason); /* NULL: nobody is told */
+    void *context;
+};
+
 struct dataset {
     const char *source; /* its name */
     int c, h, w;
@@ -69,9 +75,8 @@ struct dataset {
     size_t memory;      /* bytes of images that are kept, at most, where they are read from files */
     uint64_t seed;
     enum image_fit fit; /* of images that are read from files, or were before they were packed */
-    char **skipped;     /* [skipped_count] what was wrong with what was passed over, file by file */
-    size_t skipped_count, skipped_capacity;
-    size_t bytes; /* memory held */
+    struct skip_listener skipped; /* while it is opened */
+    size_t bytes;                 /* memory held */
 };
 
 size_t dataset_image_bytes(const struct dataset *data);
@@ -115,6 +120,7 @@ struct data_request {
      * NULL: the classes of the training split. */
     char *const *class_names; /* [classes] */
     int classes;
+    struct skip_listener skipped; /* also where the opening fails */
 };
 
 /* Reads [data] of the config and everything it names. */

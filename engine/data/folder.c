@@ -123,19 +123,15 @@ static const char *last_part(const char *path)
 }
 
 /* What training does not go by, and the user has to know of. */
-static enum colonnade_status pass_over(struct dataset *data, const struct data_settings *settings,
-                                       const struct colonnade_error *reason,
+static enum colonnade_status pass_over(const struct dataset *data,
+                                       const struct data_settings *settings, const char *reason,
                                        struct colonnade_error *error)
 {
-    enum colonnade_status status = COLONNADE_OK;
-    struct list skipped = {data->skipped, data->skipped_count, data->skipped_capacity};
     if (settings->on_bad_image == BAD_IMAGE_FAIL)
-        return error_set(error, COLONNADE_FAILURE, "%s", reason->message);
-    status = list_add(&skipped, reason->message, error);
-    data->skipped = skipped.items;
-    data->skipped_count = skipped.count;
-    data->skipped_capacity = skipped.capacity;
-    return status;
+        return error_set(error, COLONNADE_FAILURE, "%s", reason);
+    if (data->skipped.tell)
+        data->skipped.tell(data->skipped.context, reason);
+    return COLONNADE_OK;
 }
 
 /* "train, val, and 3 more": the names of the folders, or of the files where there are none. */
@@ -227,7 +223,7 @@ static enum colonnade_status list_classes(struct dataset *data,
     for (size_t i = 0; i < files.count; i++) {
         struct colonnade_error reason;
         error_set(&reason, COLONNADE_FAILURE, "%s: is in no class's folder", files.items[i]);
-        TRY(pass_over(data, settings, &reason, error));
+        TRY(pass_over(data, settings, reason.message, error));
     }
     for (size_t i = 0; i < folders.count; i++) {
         const char *name = last_part(folders.items[i]);
@@ -310,7 +306,8 @@ static void keep_first(struct failure *failure, _Atomic size_t *first, size_t in
 }
 
 /* Decodes all to split->images, or to nowhere where that is NULL: then just to see which are bad.
- * With `reasons` ([count], of texts) bad ones leave theirs, else the first one is an error. */
+ * With `reasons` ([count], of texts) bad ones leave theirs, else the first one is an error; what is
+ * no file's fault is an error in any case. */
 static enum colonnade_status decode_split(const struct dataset *data, struct split *split,
                                           char **reasons, struct colonnade_error *error)
 {
@@ -334,7 +331,7 @@ static enum colonnade_status decode_split(const struct dataset *data, struct spl
                                       : ready;
             if (done == COLONNADE_OK)
                 continue;
-            if (reasons && ready == COLONNADE_OK &&
+            if (reasons && ready == COLONNADE_OK && image_is_bad(split->files[i], &reason) &&
                 memory_copy_text(&reasons[i], reason.message, &reason) == COLONNADE_OK)
                 continue;
 #pragma omp critical(first_failure)
@@ -347,25 +344,54 @@ static enum colonnade_status decode_split(const struct dataset *data, struct spl
     return error_set(error, COLONNADE_FAILURE, "%s", failure.error.message);
 }
 
-/* Closes the gaps that bad images leave. */
-static enum colonnade_status drop_bad(struct dataset *data, struct split *split,
-                                      const struct data_settings *settings, char *const *reasons,
-                                      const char *path, struct colonnade_error *error)
+/* Where none of a class's images was read, what was wrong with the first; else NULL. */
+static const char *reason_of_class(const struct split *split, char *const *reasons, int class)
+{
+    const char *first = NULL;
+    for (size_t i = 0; i < split->count; i++) {
+        if (split->labels[i] != class)
+            continue;
+        if (!reasons[i])
+            return NULL;
+        first = first ? first : reasons[i];
+    }
+    return first;
+}
+
+/* There has to be an image that was read; with `classes`, one of each that has any listed. */
+static enum colonnade_status check_read(const struct dataset *data, const struct split *split,
+                                        char *const *reasons, bool classes, const char *path,
+                                        struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
+    size_t bad = 0;
+    while (bad < split->count && reasons[bad])
+        bad++;
+    if (bad == split->count)
+        RAISE(COLONNADE_FAILURE, "%s: none of its %zu image%s can be read; the first: %s", path,
+              bad, plural(bad), reasons[0]);
+    for (int i = 0; i < data->classes && classes; i++) {
+        const char *reason = reason_of_class(split, reasons, i);
+        if (reason)
+            RAISE(COLONNADE_FAILURE, "%s/%s: none of its images can be read; the first: %s", path,
+                  data->class_names[i], reason);
+    }
+out:
+    return status;
+}
+
+/* Closes the gaps that bad images leave. */
+static void drop_bad(const struct dataset *data, struct split *split, char *const *reasons)
+{
     const size_t bytes = dataset_image_bytes(data), count = split->count;
     size_t kept = 0;
     for (size_t i = 0; i < count; i++) {
-        if (reasons[i]) {
-            struct colonnade_error reason;
-            error_set(&reason, COLONNADE_FAILURE, "%s", reasons[i]);
-            TRY(pass_over(data, settings, &reason, error));
-            free(split->files[i]);
-            split->files[i] = NULL;
-            continue;
-        }
         char *file = split->files[i];
         split->files[i] = NULL;
+        if (reasons[i]) {
+            free(file);
+            continue;
+        }
         split->files[kept] = file;
         split->labels[kept] = split->labels[i];
         if (split->images && kept < i)
@@ -373,28 +399,21 @@ static enum colonnade_status drop_bad(struct dataset *data, struct split *split,
         kept++;
     }
     split->count = kept;
-    if (kept == 0)
-        RAISE(COLONNADE_FAILURE, "%s: none of its %zu image%s can be read", path, count,
-              plural(count));
-out:
-    return status;
 }
 
-/* Every class of the split as listed must still have an image. */
-static enum colonnade_status check_classes(const struct dataset *data, const struct split *split,
-                                           const char *path, struct colonnade_error *error)
+/* Tells of those that could not be read, and goes on without them, if it can. */
+static enum colonnade_status skip_bad(const struct dataset *data, struct split *split,
+                                      const struct data_settings *settings, char *const *reasons,
+                                      const char *path, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
-    bool *found = NULL;
-    TRY(memory_allocate(&found, (size_t)data->classes, sizeof *found, "classes", error));
+    const bool whole = split == &data->train && settings->limit_train == 0;
     for (size_t i = 0; i < split->count; i++)
-        found[split->labels[i]] = true;
-    for (int i = 0; i < data->classes; i++)
-        if (!found[i])
-            RAISE(COLONNADE_FAILURE, "%s/%s: none of its images can be read", path,
-                  data->class_names[i]);
+        if (reasons[i])
+            TRY(pass_over(data, settings, reasons[i], error));
+    TRY(check_read(data, split, reasons, whole, path, error));
+    drop_bad(data, split, reasons);
 out:
-    free(found);
     return status;
 }
 
@@ -423,9 +442,7 @@ static enum colonnade_status load_split(struct dataset *data, struct split *spli
     if (skip || split->images)
         TRY(decode_split(data, split, reasons, error));
     if (skip)
-        TRY(drop_bad(data, split, settings, reasons, path, error));
-    if (skip && split == &data->train && settings->limit_train == 0)
-        TRY(check_classes(data, split, path, error));
+        TRY(skip_bad(data, split, settings, reasons, path, error));
 out:
     for (size_t i = 0; reasons && i < count; i++)
         free(reasons[i]);

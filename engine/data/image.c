@@ -33,6 +33,8 @@ static enum colonnade_status open_file(const char *path, int *descriptor, size_t
     struct stat facts;
     /* Without waiting: a pipe that nobody writes to would hold up all. */
     *descriptor = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    if (*descriptor < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM))
+        RAISE(COLONNADE_FAILURE, "cannot open %s: %s", path, strerror(errno));
     if (*descriptor < 0 || fstat(*descriptor, &facts) != 0)
         RAISE(COLONNADE_FAILURE, "%s: %s", path, strerror(errno));
     if (!S_ISREG(facts.st_mode))
@@ -121,6 +123,27 @@ static const struct format *find_format(const struct file *file)
             return format;
     }
     return NULL;
+}
+
+/* Other programs take these for images: how the file's first box begins, and what it is. */
+static enum colonnade_status raise_no_format(const struct file *file, struct colonnade_error *error)
+{
+    static const struct {
+        const char *box, *name;
+    } others[] = {
+        {"ftypheic", "HEIC"}, {"ftypheix", "HEIC"}, {"ftypheim", "HEIC"}, {"ftypheis", "HEIC"},
+        {"ftyphevc", "HEIC"}, {"ftyphevx", "HEIC"}, {"ftypmif1", "HEIF"}, {"ftypmsf1", "HEIF"},
+        {"ftypavif", "AVIF"}, {"ftypavis", "AVIF"},
+    };
+    enum { BOX_AT = 4, BOX_BYTES = 8 };
+    for (size_t i = 0; i < COUNT_OF(others) && file->count >= BOX_AT + BOX_BYTES; i++)
+        if (memcmp(file->bytes + BOX_AT, others[i].box, BOX_BYTES) == 0)
+            return error_set(error, COLONNADE_FAILURE,
+                             "%s: is %s, which is not read here: convert it to JPEG or PNG",
+                             file->path, others[i].name);
+    return error_set(error, COLONNADE_FAILURE,
+                     "%s: is no image: neither JPEG, PNG, WebP, BMP, TIFF, GIF, PGM nor PPM",
+                     file->path);
 }
 
 /* --- decoding --- */
@@ -617,12 +640,10 @@ static enum colonnade_status read_image(const char *path, const struct image_tar
     TRY(read_file(&file, error));
     decoding.format = find_format(&file);
     if (!decoding.format)
-        RAISE(COLONNADE_FAILURE,
-              "%s: is no image: neither JPEG, PNG, WebP, BMP, TIFF, GIF, PGM nor PPM", path);
+        TRY(raise_no_format(&file, error));
     decoding.lib = libvips_open(&reason);
     if (!decoding.lib)
-        RAISE(COLONNADE_FAILURE, "%s: libvips, which reads images, does not load: %s", path,
-              reason);
+        RAISE(COLONNADE_FAILURE, "libvips, which reads images, does not load: %s", reason);
     TRY(decode_beside_others(&decoding, facts, error));
     TRY(check_zeros(&decoding, error));
     lay_out(&decoding, pixels);
@@ -640,6 +661,11 @@ enum colonnade_status image_read(const char *path, const struct image_target *ta
                                  struct colonnade_error *error)
 {
     return read_image(path, target, false, pixels, facts, error);
+}
+
+bool image_is_bad(const char *path, const struct colonnade_error *error)
+{
+    return strncmp(error->message, path, strlen(path)) == 0;
 }
 
 enum colonnade_status image_read_strictly(const char *path, const struct image_target *target,

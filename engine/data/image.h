@@ -53,6 +53,10 @@ enum colonnade_status image_read(const char *path, const struct image_target *ta
                                  uint8_t *pixels, struct image_facts *facts,
                                  struct colonnade_error *error);
 
+/* Whether it is the file's fault that image_read() failed, and not the machine's, which has no
+ * memory, no descriptor or no libvips: messages of that do not begin with `path`. */
+bool image_is_bad(const char *path, const struct colonnade_error *error);
+
 /* The same, but strict with JPEGs: their decoder merely warns where data are missing or make no
  * sense, and fills the rest with grey or with what the bits happen to say. Here that is an error,
  * and so are more zero bytes in a row than the data of a sound image hold (headers.h). */

@@ -220,8 +220,10 @@ enum colonnade_status sweep_data_open(struct sweep_data *data, const struct swee
     enum colonnade_status status = COLONNADE_OK;
     const size_t index = sweep_data_index(&sweep->grid, combination);
     const uint64_t seed_value = sweep->grid.seeds[seed];
-    const struct data_request request = {
-        .seed = seed_value, .threads = sweep->threads, .sharers = sharers};
+    const struct data_request request = {.seed = seed_value,
+                                         .threads = sweep->threads,
+                                         .sharers = sharers,
+                                         .skipped = data->skipped};
     struct config *config = NULL;
     TRY(sweep_config(&config, sweep->config, &sweep->grid, combination, seed, error));
     if (data->data && data->index != index)

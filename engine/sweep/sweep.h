@@ -135,6 +135,7 @@ enum colonnade_status sweep_check_shapes(struct sweep *sweep, struct colonnade_e
 struct sweep_data {
     struct dataset *data;
     size_t index; /* sweep_data_index() */
+    struct skip_listener skipped;
 };
 /* `sharers`: processes that have data of the sweep each, as data_request has it; read on the
  * sweep's threads. */

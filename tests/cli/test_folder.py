@@ -292,8 +292,35 @@ def test_skipping_lists_what_it_skips(program, pictures, size):
 def test_a_class_without_a_readable_image_cannot_be_skipped(program, pictures):
     for path in (pictures / "train" / "ant").iterdir():
         path.write_bytes(b"")
-    assert "pictures/train/ant: none of its images can be read" in error(
-        program, "train", "small.ini", "--set", "data.on_bad_image=skip")
+    skip = ["--set", "data.on_bad_image=skip"]
+    said = program.run("train", "small.ini", "--quiet", *skip, status=1).stderr.splitlines()
+    assert said[:-1] == [f"skipped: pictures/train/ant/{name}: is empty" for name in
+                         ["00.png", "01.jpg", "02.bmp", "03.webp", "04.tiff"]]
+    assert said[-1].endswith("pictures/train/ant: none of its images can be read; the first: "
+                             "pictures/train/ant/00.png: is empty")
+    grid = program.config("grid.ini", CONFIG + "\n[sweep]\ntrain.lr = 0.01, 0.02\n")
+    swept = program.run("sweep", grid, "--quiet", *skip, status=1).stderr.splitlines()
+    assert swept[:5] == said[:5] and len(swept) == 6
+
+
+def test_a_split_without_a_readable_image_cannot_be_skipped(program, pictures):
+    for i, path in enumerate(sorted((pictures / "test").rglob("*.*"))):
+        path.write_bytes(i * b"x")
+    said = program.run("train", "small.ini", "--set", "data.on_bad_image=skip", status=1).stderr
+    assert len([line for line in said.splitlines() if line.startswith("skipped: pictures/test")]) == 6
+    assert ("pictures/test: none of its 6 images can be read; the first: "
+            "pictures/test/Zebra/00.png: is empty") in said
+
+
+def test_a_library_that_is_missing_is_no_bad_image(program, pictures):
+    program.run("train", "small.ini", "--quiet")
+    (program.folder / "lib").mkdir()
+    (program.folder / "lib" / "libvips.so.42").write_text("no library")
+    environment = {**program.environment, "LD_LIBRARY_PATH": str(program.folder / "lib")}
+    for arguments in (["train", "small.ini", "--set", "data.on_bad_image=skip"],
+                      ["predict", "small.h5", "pictures"]):
+        said = program.run(*arguments, status=1, env=environment).stderr
+        assert "skipped" not in said and "libvips, which reads images, does not load: " in said
 
 
 # --- scoring ---

@@ -99,6 +99,11 @@ hostile = {
     "start.jpg": (b"\xff\xd8\xff", "is damaged, cut short or no JPEG"),
     "notes.txt": (b"not an image", "is no image: neither JPEG, PNG, WebP, BMP, TIFF, GIF, PGM nor "
                                    "PPM"),
+    "photo.heic": (b"\0\0\0\x18ftypheic\0\0\0\0", "is HEIC, which is not read here: convert it"),
+    "photo.jpg": (b"\0\0\0\x18ftypmif1\0\0\0\0", "is HEIF, which is not read here: convert it"),
+    "photo.avif": (b"\0\0\0\x20ftypavif", "is AVIF, which is not read here: convert it"),
+    "short.heic": (b"\0\0\0\x18ftyphei", "is no image: neither JPEG"),
+    "clip.mp4": (b"\0\0\0\x18ftypisom\0\0\0\0", "is no image: neither JPEG"),
     "page.svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is no image: neither JPEG"),
 }
 

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -1398,6 +1399,52 @@ Test(data, whether_images_are_left_in_files_is_told_without_reading_one)
     cr_expect_eq(files_read(watch, 0), 0);
     close(watch);
 }
+
+#ifndef __SANITIZE_ADDRESS__ /* which ends a program that asks for too much memory */
+static void count_skipped(void *context, const char *reason)
+{
+    cr_expect_not_null(strstr(reason, "train/a/00.pgm: is no image"), "%s", reason);
+    ++*(int *)context;
+}
+
+/* A file larger than what may be taken: the machine's fault, and so nothing to be passed over. */
+Test(data, an_image_that_there_is_no_memory_for_is_no_bad_one)
+{
+    enum { FILE_BYTES = 160 << 20, ROOM = 80 << 20 };
+    dataset_destroy(open_pictures(1));
+    FILE *file = fopen(in_folder("train/a/00.pgm"), "w");
+    cr_assert(file && ftruncate(fileno(file), FILE_BYTES) == 0);
+    fclose(file);
+    char text[1024];
+    snprintf(text, sizeof text,
+             "source = folder\npath = %s\nsize = 512\nchannels = 1\non_bad_image = skip\n", folder);
+    for (int limited = 0; limited < 2; limited++) {
+        struct dataset *data = NULL;
+        struct colonnade_error error = {0};
+        int skipped = 0;
+        const struct data_request request = {
+            .seed = 1, .threads = 1, .skipped = {count_skipped, &skipped}};
+        struct config *config = parse(text);
+        struct rlimit limit = {.rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY};
+        long pages;
+        FILE *statm = fopen("/proc/self/statm", "r");
+        cr_assert(statm && fscanf(statm, "%ld", &pages) == 1);
+        fclose(statm);
+        if (limited)
+            limit.rlim_cur = (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) + ROOM;
+        cr_assert_eq(setrlimit(RLIMIT_AS, &limit), 0);
+        const enum colonnade_status status = dataset_open(&data, config, &request, &error);
+        limit.rlim_cur = RLIM_INFINITY;
+        setrlimit(RLIMIT_AS, &limit);
+        cr_expect_eq(status, limited ? COLONNADE_FAILURE : COLONNADE_OK, "%s", error.message);
+        cr_expect_eq(skipped, !limited);
+        cr_expect(!limited || strncmp(error.message, "no memory for ", 14) == 0, "%s",
+                  error.message);
+        config_destroy(config);
+        dataset_destroy(data);
+    }
+}
+#endif
 
 Test(data, processes_that_share_memory_take_a_part_of_it_each)
 {
