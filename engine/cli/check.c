@@ -476,8 +476,9 @@ enum colonnade_status verb_check(const struct options *options, struct colonnade
     struct colonnade_error config_error;
     TRY(experiment_config(&config, options->operands[0], options, error));
     TRY(settings_read(&settings, config, error));
-    TRY(dataset_inspect(&data, config, settings.seed, error));
-    experiment_list_skipped(data);
+    const struct data_request request = {
+        .seed = settings.seed, .threads = 1, .skipped = {experiment_tell_skipped, NULL}};
+    TRY(dataset_inspect(&data, config, &request, error));
     const enum colonnade_status config_status =
         check_config(config, &settings, data, &config_error);
     TRY(check_create(&check, data, experiment_threads(options, &settings), error));

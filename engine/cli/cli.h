@@ -66,8 +66,8 @@ void experiment_warn(struct config *config, const struct settings *settings,
 enum { TRANSPOSED_BYTES = 160 };
 void experiment_transposed_text(const struct dataset *data, char *text, size_t size);
 
-/* What was passed over, on standard error. */
-void experiment_print_skipped(const char *reason);
+/* What was passed over, on standard error: for a skip_listener. */
+void experiment_tell_skipped(void *context, const char *reason);
 
 /* What the config `name` begins with of the file at `path`, on standard error; `scope` follows the
  * name, for what is not so of all of it. */

@@ -130,14 +130,9 @@ out:
     return status;
 }
 
-void experiment_print_skipped(const char *reason)
+void experiment_tell_skipped(void *context, const char *reason)
 {
     fprintf(stderr, "skipped: %s\n", reason);
-}
-
-static void tell_skipped(void *context, const char *reason)
-{
-    experiment_print_skipped(reason);
 }
 
 void experiment_print_taken(const char *name, const char *scope, const char *path,
@@ -157,7 +152,7 @@ enum colonnade_status experiment_data(struct dataset **data, struct config *conf
                                       struct colonnade_error *error)
 {
     struct data_request heard = *request;
-    heard.skipped.tell = tell_skipped;
+    heard.skipped.tell = experiment_tell_skipped;
     return dataset_open(data, config, &heard, error);
 }
 

@@ -105,7 +105,7 @@ static void tell_skipped_once(void *context, const char *reason)
     if (listing->board->listed[listing->data->index])
         return;
     table_clear(listing->board);
-    experiment_print_skipped(reason);
+    experiment_tell_skipped(NULL, reason);
 }
 
 enum colonnade_status board_open_row(struct sweep_board *board, struct sweep_data *data,

@@ -599,16 +599,15 @@ enum colonnade_status dataset_check_keys(struct config *config, struct colonnade
 
 /* Opened, and nothing more. */
 static enum colonnade_status open_alone(struct dataset **result, struct config *config,
-                                        uint64_t seed, enum data_wanted wanted, bool inspect,
-                                        struct colonnade_error *error)
+                                        const struct data_request *request, enum data_wanted wanted,
+                                        bool inspect, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     struct data_settings settings = {0};
     struct section *section;
     struct dataset *data = NULL;
-    const struct data_request request = {.seed = seed, .threads = 1};
     TRY(read_settings(config, &section, &settings, error));
-    TRY(open_source(&data, &settings, &request, wanted, inspect, error));
+    TRY(open_source(&data, &settings, request, wanted, inspect, error));
     if (inspect)
         TRY(split_validation(data, config, section, settings.validation, error));
     *result = data;
@@ -621,13 +620,15 @@ out:
 enum colonnade_status dataset_describe(struct dataset **data, struct config *config,
                                        struct colonnade_error *error)
 {
-    return open_alone(data, config, 0, DATA_SHAPE, false, error);
+    const struct data_request request = {.threads = 1};
+    return open_alone(data, config, &request, DATA_SHAPE, false, error);
 }
 
-enum colonnade_status dataset_inspect(struct dataset **data, struct config *config, uint64_t seed,
+enum colonnade_status dataset_inspect(struct dataset **data, struct config *config,
+                                      const struct data_request *request,
                                       struct colonnade_error *error)
 {
-    return open_alone(data, config, seed, DATA_TRAIN, true, error);
+    return open_alone(data, config, request, DATA_TRAIN, true, error);
 }
 
 enum colonnade_status dataset_streams(bool *streams, struct config *config,
@@ -637,11 +638,12 @@ enum colonnade_status dataset_streams(bool *streams, struct config *config,
     struct data_settings settings = {0};
     struct section *section;
     struct dataset *data = NULL;
+    const struct data_request request = {.threads = 1};
     TRY(read_settings(config, &section, &settings, error));
     *streams = false;
     if (!source_types[settings.source]->files)
         goto out;
-    TRY(dataset_inspect(&data, config, 0, error));
+    TRY(dataset_inspect(&data, config, &request, error));
     *streams = data->streams;
 out:
     dataset_destroy(data);

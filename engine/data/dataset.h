@@ -157,7 +157,8 @@ enum colonnade_status dataset_describe(struct dataset **data, struct config *con
 /* For a look at data that training might refuse: labels out of range are kept, as they are or,
  * where they do not fit, as the nearest that does; files of images are listed and not read. The
  * parts are those of training, where no file is passed over. No mean and deviation. */
-enum colonnade_status dataset_inspect(struct dataset **data, struct config *config, uint64_t seed,
+enum colonnade_status dataset_inspect(struct dataset **data, struct config *config,
+                                      const struct data_request *request,
                                       struct colonnade_error *error);
 
 /* Whether the images of an HDF5 file seem to be [N, C, H, W], though they are read as
