@@ -90,7 +90,8 @@ static const struct verb verbs[] = {
      OPTION_SET | OPTION_THREADS | OPTION_JSON, 0, 1, 1, verb_eval},
     {"predict", "RUN IMAGE...", "classifies image files: the likeliest classes of each",
      "Of a folder it takes all files named as images (.jpg, .png, .webp, ...), in the order of "
-     "their names, and those of the folders in it; hidden ones are passed over.\n"
+     "their names, and those of the folders in it and behind links; hidden ones are passed over, "
+     "and others too, which standard error counts.\n"
      "A bad image is named on standard error; the others are classified, and the status is 1.\n"
      "Pixels are taken as they are: a run trained on white digits on black wants such digits.\n"
      "Probabilities are means over views of the image where the run's [data] tta says so.\n",

@@ -34,6 +34,15 @@ struct prediction {
     float *probabilities; /* [BATCH, classes] */
     int *order;           /* [classes] */
     size_t asked, failed;
+    size_t passed_over; /* files of the folder at hand that are not named as images, */
+    char *first_passed; /* and the first of them */
+};
+
+/* A folder, and the one that it was met in: links to folders may lead back. */
+struct level {
+    dev_t device;
+    ino_t number;
+    const struct level *outer;
 };
 
 /* --- one batch --- */
@@ -168,39 +177,60 @@ static void fail(struct prediction *prediction, const char *path, const char *wh
     prediction->failed++;
 }
 
+static bool is_within(const struct level *level, const struct stat *folder)
+{
+    while (level && (level->device != folder->st_dev || level->number != folder->st_ino))
+        level = level->outer;
+    return level != NULL;
+}
+
+/* In a folder other files lie, too; training would take them. */
+static enum colonnade_status pass_over(struct prediction *prediction, const char *file,
+                                       struct colonnade_error *error)
+{
+    return prediction->passed_over++ > 0 ? COLONNADE_OK
+                                         : memory_copy_text(&prediction->first_passed, file, error);
+}
+
 static enum colonnade_status add_folder(struct prediction *prediction, const char *folder,
+                                        const struct stat *facts, const struct level *outer,
                                         struct colonnade_error *error);
 
 static enum colonnade_status add_entry(struct prediction *prediction, const char *folder,
-                                       const char *name, struct colonnade_error *error)
+                                       const char *name, const struct level *level,
+                                       struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
-    struct stat info;
+    struct stat facts;
     char *path = NULL;
     const size_t length = strlen(folder);
     if (asprintf(&path, "%s%s%s", folder, length && folder[length - 1] == '/' ? "" : "/", name) < 0)
         RAISE(COLONNADE_FAILURE, "no memory for a path in %s", folder);
-    if (lstat(path, &info) != 0)
-        fail(prediction, path, strerror(errno));
-    else if (S_ISDIR(info.st_mode))
-        TRY(add_folder(prediction, path, error));
-    else if (image_is_named(name)) /* other files lie there too */
+    if (stat(path, &facts) == 0 && S_ISDIR(facts.st_mode))
+        TRY(add_folder(prediction, path, &facts, level, error));
+    else if (image_is_named(name))
         TRY(add_file(prediction, path, error));
+    else
+        TRY(pass_over(prediction, path, error));
 out:
     free(path);
     return status;
 }
 
 static enum colonnade_status add_folder(struct prediction *prediction, const char *folder,
+                                        const struct stat *facts, const struct level *outer,
                                         struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
+    const struct level level = {facts->st_dev, facts->st_ino, outer};
     struct dirent **entries = NULL;
+    if (is_within(outer, facts))
+        return COLONNADE_OK;
     int count = scandir(folder, &entries, wanted_entry, by_name);
     if (count < 0)
         fail(prediction, folder, strerror(errno));
     for (int i = 0; i < count; i++)
-        TRY(add_entry(prediction, folder, entries[i]->d_name, error));
+        TRY(add_entry(prediction, folder, entries[i]->d_name, &level, error));
 out:
     for (int i = 0; i < count; i++)
         free(entries[i]);
@@ -208,17 +238,29 @@ out:
     return status;
 }
 
+static void print_passed_over(struct prediction *prediction, const char *folder)
+{
+    const size_t count = prediction->passed_over;
+    if (count > 0)
+        fprintf(stderr, "%s: %zu file%s passed over, named like no image: %s%s\n", folder, count,
+                plural(count), prediction->first_passed, count > 1 ? " and others" : "");
+    free(prediction->first_passed);
+    prediction->first_passed = NULL;
+    prediction->passed_over = 0;
+}
+
 static enum colonnade_status add_operand(struct prediction *prediction, const char *path,
                                          struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     const size_t before = prediction->asked + prediction->failed;
-    struct stat info;
-    if (stat(path, &info) != 0 || !S_ISDIR(info.st_mode)) {
+    struct stat facts;
+    if (stat(path, &facts) != 0 || !S_ISDIR(facts.st_mode)) {
         TRY(add_file(prediction, path, error));
         goto out;
     }
-    TRY(add_folder(prediction, path, error));
+    TRY(add_folder(prediction, path, &facts, NULL, error));
+    print_passed_over(prediction, path);
     if (prediction->asked + prediction->failed == before)
         fail(prediction, path, "has no image files");
 out:
@@ -269,6 +311,7 @@ static void prediction_finish(struct prediction *prediction)
 {
     for (size_t i = 0; i < prediction->count; i++)
         free(prediction->pictures[i].file);
+    free(prediction->first_passed);
     free(prediction->pictures);
     free(prediction->pixels);
     free(prediction->probabilities);

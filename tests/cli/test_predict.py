@@ -177,10 +177,27 @@ def test_folders_are_read_by_name_through_all_levels(run):
     (run.folder / "set/notes.txt").write_text("no image")
     (run.folder / "set/mask.pbm").write_text("P1 1 1 0")
     (run.folder / "set/loop").symlink_to(".")
-    results = run.json("predict", "small.h5", "lone.pgm", "set", "set/a/")
+    (run.folder / "set/a/back").symlink_to("..")
+    write_image(run.folder / "elsewhere/1.pgm", run.images[1])
+    (run.folder / "elsewhere/back").symlink_to("../set/a")
+    (run.folder / "set/link").symlink_to("../elsewhere")
+    results = run.json("predict", "small.h5", "lone.pgm", "set")
     assert [result["image"] for result in results] == [
-        "lone.pgm", "set/a/10.pnm", "set/a/2.PGM", "set/b.ppm", "set/c.pgm", "set/a/10.pnm",
-        "set/a/2.PGM"]
+        "lone.pgm", "set/a/10.pnm", "set/a/2.PGM", "set/b.ppm", "set/c.pgm", "set/link/1.pgm",
+        "set/link/back/10.pnm", "set/link/back/2.PGM"]
+
+
+def test_files_of_a_folder_that_are_named_like_no_image_are_counted(run):
+    for name in ["a/1.pgm", "b/1.pgm", "b/in/2", "b/2.heic", "b/.hidden", "c/1"]:
+        write_image(run.folder / name, run.images[1])
+    (run.folder / "b/gone").symlink_to("nowhere")
+    whole = run.run("predict", "small.h5", "a", "c/1", "b")
+    assert [line.split(":")[0] for line in whole.stdout.splitlines()] == ["a/1.pgm", "c/1",
+                                                                         "b/1.pgm"]
+    assert whole.stderr == "b: 3 files passed over, named like no image: b/2.heic and others\n"
+    none = run.run("predict", "small.h5", "c", status=1)
+    assert none.stderr.splitlines()[:2] == ["c: 1 file passed over, named like no image: c/1",
+                                            "c: has no image files"]
 
 
 def test_names_that_are_no_utf8_still_give_json(run):
