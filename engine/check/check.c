@@ -7,6 +7,7 @@
 #include "engine/data/image.h"
 
 #include <omp.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -137,15 +138,24 @@ out:
     return status;
 }
 
+static void tell_read(const struct check *check, size_t done)
+{
+    const struct read_listener *reading = &check->data->reading;
+    if (reading->tell && omp_get_thread_num() == 0)
+        reading->tell(reading->context, "train and test", done, check->count);
+}
+
 static enum colonnade_status look_at_all(struct check *check, struct fingerprint *fingerprints,
                                          int threads, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
     struct workplace *workplaces = NULL;
+    _Atomic size_t begun = 0;
     TRY(create_workplaces(&workplaces, check->data, threads, error));
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 16)
     for (size_t i = 0; i < check->count; i++) {
         struct colonnade_error failure;
+        tell_read(check, atomic_fetch_add(&begun, 1));
         enum colonnade_status outcome =
             look(check, i, &workplaces[omp_get_thread_num()], &fingerprints[i], &failure);
         if (outcome != COLONNADE_OK) {
@@ -157,6 +167,7 @@ static enum colonnade_status look_at_all(struct check *check, struct fingerprint
             }
         }
     }
+    tell_read(check, check->count);
 out:
     finish_workplaces(workplaces, threads);
     return status;

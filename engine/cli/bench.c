@@ -66,7 +66,7 @@ static enum colonnade_status open_data(struct bench *bench, struct colonnade_err
     const int batch = bench->settings.batch;
     TRY(stretch_data(bench, error));
     const struct data_request request = {.seed = bench->settings.seed, .threads = bench->threads};
-    TRY(experiment_data(&bench->data, bench->config, &request, error));
+    TRY(experiment_data(&bench->data, bench->config, &request, false, error));
     TRY(sampler_create(&bench->sampler, bench->data, PART_TRAINING, batch, error));
     bench->batches = sampler_samples(bench->sampler) / (size_t)batch;
     if (bench->batches == 0)

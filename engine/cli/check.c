@@ -474,10 +474,13 @@ enum colonnade_status verb_check(const struct options *options, struct colonnade
     struct check *check = NULL;
     struct settings settings;
     struct colonnade_error config_error;
+    struct reading_display display = reading_begin(false);
     TRY(experiment_config(&config, options->operands[0], options, error));
     TRY(settings_read(&settings, config, error));
-    const struct data_request request = {
-        .seed = settings.seed, .threads = 1, .skipped = {experiment_tell_skipped, NULL}};
+    const struct data_request request = {.seed = settings.seed,
+                                         .threads = 1,
+                                         .skipped = {experiment_tell_skipped, NULL},
+                                         .reading = reading_listener(&display)};
     TRY(dataset_inspect(&data, config, &request, error));
     const enum colonnade_status config_status =
         check_config(config, &settings, data, &config_error);

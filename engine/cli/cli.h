@@ -74,9 +74,18 @@ void experiment_tell_skipped(void *context, const char *reason);
 void experiment_print_taken(const char *name, const char *scope, const char *path,
                             const struct weights_taken *taken);
 
-/* dataset_open(), with that of all that it passes over. */
+/* How far the reading of image files is, on standard error, where that takes its time (reading.c).
+ * The display has to live as long as the listener. */
+struct reading_display {
+    bool quiet, terminal, drawn;
+    double start, told; /* seconds: of what is read; of the last line */
+};
+struct reading_display reading_begin(bool quiet);
+struct read_listener reading_listener(struct reading_display *display);
+
+/* dataset_open(), with that of all that it passes over, and unless `quiet` how far it is. */
 enum colonnade_status experiment_data(struct dataset **data, struct config *config,
-                                      const struct data_request *request,
+                                      const struct data_request *request, bool quiet,
                                       struct colonnade_error *error);
 
 /* The memory, in bytes, that the program takes to train, beside the data. */

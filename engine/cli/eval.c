@@ -161,7 +161,7 @@ enum colonnade_status verb_eval(const struct options *options, struct colonnade_
                                          .test_alone = true,
                                          .class_names = run->data.class_names,
                                          .classes = run->data.classes};
-    TRY(experiment_data(&data, run->config, &request, error));
+    TRY(experiment_data(&data, run->config, &request, false, error));
     TRY(experiment_check_data(run, data, error));
     if (data->test.count == 0)
         RAISE(COLONNADE_FAILURE, "the data have no test split to score");

@@ -148,11 +148,13 @@ void experiment_print_taken(const char *name, const char *scope, const char *pat
 }
 
 enum colonnade_status experiment_data(struct dataset **data, struct config *config,
-                                      const struct data_request *request,
+                                      const struct data_request *request, bool quiet,
                                       struct colonnade_error *error)
 {
     struct data_request heard = *request;
+    struct reading_display display = reading_begin(quiet);
     heard.skipped.tell = experiment_tell_skipped;
+    heard.reading = reading_listener(&display);
     return dataset_open(data, config, &heard, error);
 }
 

@@ -40,7 +40,7 @@ enum colonnade_status verb_pack(const struct options *options, struct colonnade_
     TRY(experiment_graph(&graph, config, error));
     const struct data_request request = {.seed = settings.seed,
                                          .threads = experiment_threads(options, &settings)};
-    TRY(experiment_data(&data, config, &request, error));
+    TRY(experiment_data(&data, config, &request, false, error));
     TRY(data_pack(data, options->out, error));
     TRY(print_packed(data, options->out, options->json, error));
 out:

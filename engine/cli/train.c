@@ -114,10 +114,10 @@ static enum colonnade_status open_run(struct run **run, struct dataset **data, s
         TRY(resume_load(run, keeper->path, job->config, &epochs_before, error));
         if (epochs_before && !options->quiet)
             print_schedule(job, *run, epochs_before);
-        TRY(experiment_data(data, (*run)->config, &request, error));
+        TRY(experiment_data(data, (*run)->config, &request, options->quiet, error));
         TRY(experiment_check_data(*run, *data, error));
     } else {
-        TRY(experiment_data(data, job->config, &request, error));
+        TRY(experiment_data(data, job->config, &request, options->quiet, error));
         struct config *config = job->config;
         job->config = NULL; /* experiment_begin takes it over, also on error */
         TRY(experiment_begin(run, config, *data, &taken, error));

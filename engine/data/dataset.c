@@ -494,6 +494,7 @@ static enum colonnade_status open_source(struct dataset **data,
     (*data)->inspected = inspect;
     (*data)->classes = request->classes;
     (*data)->skipped = request->skipped;
+    (*data)->reading = request->reading;
     if (type->files && request->class_names)
         TRY(take_classes(*data, request, error));
     TRY(type->open(*data, settings, wanted, error));

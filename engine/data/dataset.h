@@ -57,6 +57,12 @@ struct skip_listener {
     void *context;
 };
 
+/* Told how many of `count` files of `folder` have been read, now and then and when all are. */
+struct read_listener {
+    void (*tell)(void *context, const char *folder, size_t done, size_t count); /* NULL: nobody */
+    void *context;
+};
+
 struct dataset {
     const char *source; /* its name */
     int c, h, w;
@@ -76,6 +82,7 @@ struct dataset {
     uint64_t seed;
     enum image_fit fit; /* of images that are read from files, or were before they were packed */
     struct skip_listener skipped; /* while it is opened */
+    struct read_listener reading; /* likewise, and while it is checked; by one thread */
     size_t bytes;                 /* memory held */
 };
 
@@ -121,6 +128,7 @@ struct data_request {
     char *const *class_names; /* [classes] */
     int classes;
     struct skip_listener skipped; /* also where the opening fails */
+    struct read_listener reading;
 };
 
 /* Reads [data] of the config and everything it names. */

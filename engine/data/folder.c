@@ -13,6 +13,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
+#include <omp.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -305,16 +306,24 @@ static void keep_first(struct failure *failure, _Atomic size_t *first, size_t in
     }
 }
 
+static void tell_read(const struct dataset *data, const char *folder, size_t done, size_t count)
+{
+    if (data->reading.tell && omp_get_thread_num() == 0)
+        data->reading.tell(data->reading.context, folder, done, count);
+}
+
 /* Decodes all to split->images, or to nowhere where that is NULL: then just to see which are bad.
  * With `reasons` ([count], of texts) bad ones leave theirs, else the first one is an error; what is
  * no file's fault is an error in any case. */
 static enum colonnade_status decode_split(const struct dataset *data, struct split *split,
-                                          char **reasons, struct colonnade_error *error)
+                                          const char *folder, char **reasons,
+                                          struct colonnade_error *error)
 {
     const struct image_target target = dataset_target(data);
     const size_t bytes = dataset_image_bytes(data);
     struct failure failure = {.index = SIZE_MAX};
     _Atomic size_t first_bad = SIZE_MAX; /* those after it need not be looked at */
+    _Atomic size_t begun = 0;
 #pragma omp parallel num_threads(data->threads)
     {
         struct colonnade_error reason = {0};
@@ -324,6 +333,7 @@ static enum colonnade_status decode_split(const struct dataset *data, struct spl
 #pragma omp for schedule(dynamic, 1)
         for (size_t i = 0; i < split->count; i++) {
             uint8_t *pixels = scratch ? scratch : split->images + i * bytes;
+            tell_read(data, folder, atomic_fetch_add(&begun, 1), split->count);
             if (i > atomic_load(&first_bad))
                 continue;
             enum colonnade_status done =
@@ -339,6 +349,7 @@ static enum colonnade_status decode_split(const struct dataset *data, struct spl
         }
         free(scratch);
     }
+    tell_read(data, folder, split->count, split->count);
     if (failure.index == SIZE_MAX)
         return COLONNADE_OK;
     return error_set(error, COLONNADE_FAILURE, "%s", failure.error.message);
@@ -440,7 +451,7 @@ static enum colonnade_status load_split(struct dataset *data, struct split *spli
     if (skip)
         TRY(memory_allocate(&reasons, count, sizeof *reasons, "reasons", error));
     if (skip || split->images)
-        TRY(decode_split(data, split, reasons, error));
+        TRY(decode_split(data, split, path, reasons, error));
     if (skip)
         TRY(skip_bad(data, split, settings, reasons, path, error));
 out:

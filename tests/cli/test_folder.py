@@ -3,9 +3,12 @@
 import json
 import os
 import pathlib
+import re
 import resource
+import select
 import shutil
 import signal
+import subprocess
 import time
 
 import h5py
@@ -681,3 +684,35 @@ def test_the_number_of_components_is_gone_from_mixed_jpegs(program):
     images = data["train/images"].astype(int)
     assert len(set(data["train/labels"].tolist())) == 4
     assert (images.max(-1) == images.min(-1)).all()
+
+
+# --- how far the reading is ---
+
+def said_on_a_terminal(program, *arguments):
+    ours, theirs = os.openpty()
+    process = subprocess.Popen([program.path, *arguments], cwd=program.folder, stderr=theirs,
+                               stdout=subprocess.DEVNULL,
+                               env={**program.environment, "TERM": "xterm"})
+    said = b""
+    while process.poll() is None or select.select([ours], [], [], 0)[0]:
+        if select.select([ours], [], [], 0.05)[0]:
+            said += os.read(ours, 1 << 16)
+    os.close(ours)
+    os.close(theirs)
+    return said.decode()
+
+
+@pytest.mark.parametrize("verb, options, folder", [
+    ("train", [], "pictures/train"), ("train", ["--quiet"], None), ("check", [], "train and test")])
+def test_a_terminal_shows_how_many_images_are_read(program, pictures, verb, options, folder):
+    large = picture(1, (900, 900, 3))
+    for i in range(20):
+        save(pictures / "train" / "ant" / f"large{i:02}.png", large)
+    said = said_on_a_terminal(program, verb, "small.ini", "--threads", "1", *options)
+    shown = re.findall(r"([a-z/ ]+): \d+ of \d+ images read", said)
+    assert set(shown) == ({folder} if folder else set())
+    assert said.count("images read\r\033[K") == len(shown)  # each is drawn over
+
+
+def test_a_file_is_not_told_of_what_is_soon_read(program, pictures):
+    assert "images read" not in program.run("train", "small.ini").stderr
