@@ -439,11 +439,15 @@ def test_check_finds_what_is_wrong_with_a_folder(program):
     spoil("test/b/00.png", (root / "train/b/05.png").read_bytes())
     spoil("train/b/06.png", (root / "train/b/06.png").read_bytes()[:200])
     save(root / "train/b/07.png", np.full((12, 16, 3), 9, np.uint8))
-    [found] = program.json("check", "small.ini", status=1)
-    assert {item["kind"]: (item["severity"], item["count"]) for item in found["findings"]} == {
-        "unreadable": ("error", 1), "same_in_train_and_test": ("error", 1),
-        "same_with_two_labels": ("warning", 1), "same": ("warning", 1), "blank": ("warning", 1),
-        "imbalance": ("warning", 1)}
+    common = {"unreadable": ("error", 1), "same_in_train_and_test": ("error", 1),
+              "blank": ("warning", 1), "imbalance": ("warning", 1)}
+    for validation, copies in [
+            ("0", {"same_with_two_labels": ("warning", 1), "same": ("warning", 1)}),
+            ("0.2", {"same_in_train_and_validation": ("warning", 2)})]:
+        [found] = program.json("check", "small.ini", "--set", f"data.validation={validation}",
+                               status=1)
+        assert {item["kind"]: (item["severity"], item["count"])
+                for item in found["findings"]} == common | copies
     text = program.run("check", "small.ini", status=1).stdout
     for name in ("train/a/03.png", "train/b/04.png", "test/b/00.png", "train/b/06.png",
                  "train/b/07.png"):
