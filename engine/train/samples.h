@@ -5,8 +5,8 @@
 #include "engine/data/dataset.h"
 #include "engine/train/run.h"
 
-/* How many of `most` images of a shape a run file keeps of a kind: what two megabytes hold, and four
- * of larger ones; none of those above 16 megabytes each. */
+/* How many of `most` images of a shape a run file keeps of a kind: what two megabytes hold, and
+ * four of larger ones; none of those above 16 megabytes each. */
 size_t samples_that_fit(struct shape shape, size_t most);
 
 /* How many of `most` training images are kept: as many as fit, at most 32. */
