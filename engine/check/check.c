@@ -95,7 +95,11 @@ static enum colonnade_status read_file(const struct check *check, size_t image,
     *readable = true;
     if (image_read_strictly(file, target, pixels, facts, &damage) == COLONNADE_OK)
         return COLONNADE_OK;
+    if (!image_is_bad(file, &damage))
+        return error_set(error, damage.status, "%s", damage.message);
     *readable = image_read(file, target, pixels, facts, &reason) == COLONNADE_OK;
+    if (!*readable && !image_is_bad(file, &reason))
+        return error_set(error, reason.status, "%s", reason.message);
     return *readable ? memory_copy_text(&check->damaged[image], damage.message, error)
                      : memory_copy_text(&check->unreadable[image], reason.message, error);
 }
@@ -132,7 +136,8 @@ static enum colonnade_status look(const struct check *check, size_t image,
     TRY(read_pixels(check, image, place, &pixels, error));
     if (!pixels)
         goto out;
-    check->blank[image] = is_blank(pixels, (size_t)data->h * (size_t)data->w, (size_t)data->c);
+    check->blank[image] = !check_few_levels(check, image) &&
+                          is_blank(pixels, (size_t)data->h * (size_t)data->w, (size_t)data->c);
     fingerprint_take(fingerprint, pixels, data->h, data->w, data->c, place->scratch);
 out:
     return status;

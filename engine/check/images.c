@@ -44,7 +44,7 @@ bool check_few_levels(const struct check *check, size_t image)
 {
     enum { PART = 8 };
     const struct image_facts *facts = check->facts ? &check->facts[image] : NULL;
-    return facts && !check->unreadable[image] && !check->blank[image] && facts->white > UINT8_MAX &&
+    return facts && !check->unreadable[image] && facts->white > UINT8_MAX &&
            PART * facts->largest < facts->white;
 }
 
@@ -54,9 +54,9 @@ enum check_kind check_copy_kind(const struct check *check, const struct check_co
     const bool two_labels = check_label(check, copy->image) != check_label(check, copy->original);
     if (across)
         return copy->exact ? CHECK_SAME_ACROSS : CHECK_NEAR_ACROSS;
-    if (check_part(check, copy->image) != check_part(check, copy->original))
-        return copy->exact ? CHECK_SAME_HELD_BACK : CHECK_NEAR_HELD_BACK;
     if (two_labels)
         return copy->exact ? CHECK_SAME_TWO_LABELS : CHECK_NEAR_TWO_LABELS;
+    if (check_part(check, copy->image) != check_part(check, copy->original))
+        return copy->exact ? CHECK_SAME_HELD_BACK : CHECK_NEAR_HELD_BACK;
     return copy->exact ? CHECK_SAME : CHECK_NEAR;
 }

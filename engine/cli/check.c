@@ -240,8 +240,8 @@ static void print_absent(const struct check *check)
             if (check->class_counts[split][i] == 0 && shown(&done))
                 printf("         %s: none in %s\n", check->data->class_names[i],
                        split ? "test" : "train");
-            else if (split == 0 && check->class_counts[0][i] == check->held_counts[i] &&
-                     shown(&done))
+            else if (split == 0 && check->class_counts[0][i] > 0 &&
+                     check->class_counts[0][i] == check->held_counts[i] && shown(&done))
                 printf("         %s: none to train on: validation holds back all %s\n",
                        check->data->class_names[i], count_text(check->held_counts[i]));
     print_rest(done, LISTED);

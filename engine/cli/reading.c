@@ -25,7 +25,7 @@ static void tell(void *context, const char *folder, size_t done, size_t count)
     if (done < count)
         fprintf(stderr, "%s: %s of %s images read%s", folder, count_text(done), count_text(count),
                 display->terminal ? "" : "\n");
-    else if (now - display->start >= line_seconds)
+    else if (count > 0 && now - display->start >= line_seconds)
         fprintf(stderr, "%s: %s images read in %.0f s\n", folder, count_text(count),
                 now - display->start);
     display->drawn = display->terminal && done < count;

@@ -57,7 +57,8 @@ struct skip_listener {
     void *context;
 };
 
-/* Told how many of `count` files of `folder` have been read, now and then and when all are. */
+/* Told how many of `count` files of `folder` have been read, now and then and when all are; where
+ * it ends before, 0 of 0. */
 struct read_listener {
     void (*tell)(void *context, const char *folder, size_t done, size_t count); /* NULL: nobody */
     void *context;

@@ -349,8 +349,9 @@ static enum colonnade_status decode_split(const struct dataset *data, struct spl
         }
         free(scratch);
     }
-    tell_read(data, folder, split->count, split->count);
-    if (failure.index == SIZE_MAX)
+    const bool done = failure.index == SIZE_MAX;
+    tell_read(data, folder, done ? split->count : 0, done ? split->count : 0);
+    if (done)
         return COLONNADE_OK;
     return error_set(error, COLONNADE_FAILURE, "%s", failure.error.message);
 }

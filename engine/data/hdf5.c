@@ -189,19 +189,23 @@ out:
     return status;
 }
 
-/* How its images were made to fit, if they were: as image files are to be that it is used on. */
+/* How its images were made to fit, if they were: as image files are to be that it is used on. What
+ * is no single text of variable length is an attribute of somebody else's. */
 static enum colonnade_status read_fit(struct dataset *data, hid_t file, const char *file_name,
                                       struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
-    hid_t attribute = -1, type = -1, memory_type = -1;
+    hid_t attribute = -1, space = -1, type = -1, memory_type = -1;
     char *word = NULL;
     if (H5Aexists(file, "fit") <= 0)
         goto out;
     attribute = H5Aopen(file, "fit", H5P_DEFAULT);
+    space = attribute < 0 ? -1 : H5Aget_space(attribute);
     type = attribute < 0 ? -1 : H5Aget_type(attribute);
-    if (type < 0 || H5Tis_variable_str(type) <= 0)
-        RAISE(COLONNADE_FAILURE, "%s: attribute fit is not a text of variable length", file_name);
+    if (space < 0 || type < 0)
+        RAISE(COLONNADE_FAILURE, "%s: attribute fit cannot be read", file_name);
+    if (H5Tis_variable_str(type) <= 0 || H5Sget_simple_extent_npoints(space) != 1)
+        goto out;
     memory_type = H5Tcopy(H5T_C_S1);
     H5Tset_cset(memory_type, H5Tget_cset(type));
     H5Tset_size(memory_type, H5T_VARIABLE);
@@ -216,6 +220,8 @@ out:
         H5Tclose(memory_type);
     if (type >= 0)
         H5Tclose(type);
+    if (space >= 0)
+        H5Sclose(space);
     if (attribute >= 0)
         H5Aclose(attribute);
     return status;
