@@ -4,7 +4,6 @@
 #include "engine/nodes/augment.h"
 
 #include "engine/base/random.h"
-#include "engine/data/dataset.h"
 #include "engine/nodes/keys.h"
 
 #include <math.h>
@@ -186,10 +185,22 @@ static struct random_stream stream_of(const char *name, uint64_t seed, uint32_t 
                                   .sample = sample};
 }
 
+struct augment_draw augment_view(struct image_view view)
+{
+    return (struct augment_draw){
+        .flip = view.flip,
+        .top = view.top,
+        .left = view.left,
+        .scale = 1,
+        .brightness = 1,
+        .contrast = 1,
+    };
+}
+
 struct augment_draw augment_draw(const struct augment *augment, struct shape shape, uint64_t seed,
                                  uint32_t epoch, uint32_t sample)
 {
-    struct augment_draw draw = {.scale = 1, .brightness = 1, .contrast = 1};
+    struct augment_draw draw = augment_view((struct image_view){0});
     for (size_t i = 0; i < COUNT_OF(augmentations); i++) {
         const struct augmentation *one = &augmentations[i];
         if (!one->draw || !is_on(one, augment))

@@ -7,6 +7,7 @@
 #ifndef ENGINE_NODES_AUGMENT_H
 #define ENGINE_NODES_AUGMENT_H
 
+#include "engine/data/dataset.h"
 #include "engine/nodes/node.h"
 
 /* All zero: none. */
@@ -49,6 +50,9 @@ bool augment_alters(const struct augment *augment);
 
 struct augment_draw augment_draw(const struct augment *augment, struct shape shape, uint64_t seed,
                                  uint32_t epoch, uint32_t sample);
+
+/* The same for a view: nothing else is altered. */
+struct augment_draw augment_view(struct image_view view);
 
 /* Where the pixels of an image of `shape` come from. */
 struct affine augment_map(const struct augment_draw *draw, struct shape shape);

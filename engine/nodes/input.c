@@ -1,6 +1,5 @@
 /* The input: bytes of the batch's images to the floats that the network sees; in training, as
  * [augment] alters them, else the batch's view of them. */
-#include "engine/data/dataset.h"
 #include "engine/nodes/augment.h"
 #include "engine/nodes/keys.h"
 
@@ -21,7 +20,7 @@ static enum colonnade_status build(struct node *node, const struct node_build *b
     return COLONNADE_OK;
 }
 
-/* Scratch for altering images and for views of them, in floats. */
+/* Scratch for altering images, in floats. */
 struct room {
     size_t padded;  /* words: the image in a frame, to be warped */
     size_t planes;  /* where the network does not see planes */
@@ -46,19 +45,14 @@ static void plan(const struct node *node, struct node_plan *plan)
     plan->scratch = room.padded + room.planes + room.partner;
 }
 
-/* The planes of an image, or where they are gathered for a network that does not see planes. */
-static float *planes_of(const struct node *node, const struct tile *tile, float *y)
+/* What becomes of image i: in training what chance has in mind for it, else the batch's view. */
+static struct augment_draw draw_of(const struct node *node, const struct tile *tile, int i)
 {
-    const struct room room = room_for(node);
-    return room.planes > 0 ? tile->scratch + room.padded : y;
-}
-
-static void planes_to_layout(const struct node *node, const struct tile *tile, const float *planes,
-                             float *y)
-{
-    if (planes != y)
-        tile->kernels->layout_convert(1, node->in.c, shape_pixels(node->in), LAYOUT_NCHW,
-                                      LAYOUT_NHWC, planes, y);
+    const struct batch *batch = tile->batch;
+    const uint32_t sample = batch->samples ? batch->samples[i] : (uint32_t)i;
+    if (tile->training)
+        return augment_draw(node->settings, node->in, tile->seed, batch->epoch, sample);
+    return augment_view(batch->view);
 }
 
 /* Image i of the mini-batch, altered, without its partner's share. */
@@ -68,10 +62,9 @@ static void alter(const struct node *node, const struct tile *tile, int i, float
     const struct kernels *kernels = tile->kernels;
     const struct batch *batch = tile->batch;
     const struct raster raster = {node->in.c, node->in.h, node->in.w};
-    const uint32_t sample = batch->samples ? batch->samples[i] : (uint32_t)i;
-    const struct augment_draw draw =
-        augment_draw(augment, node->in, tile->seed, batch->epoch, sample);
-    float *planes = planes_of(node, tile, y);
+    const struct room room = room_for(node);
+    const struct augment_draw draw = draw_of(node, tile, i);
+    float *planes = room.planes > 0 ? tile->scratch + room.padded : y;
     if (augment_warps(augment)) {
         const struct affine map = augment_map(&draw, node->in);
         kernels->planes_warp(raster, &map, batch->images[i], (uint32_t *)(void *)tile->scratch,
@@ -84,14 +77,16 @@ static void alter(const struct node *node, const struct tile *tile, int i, float
     kernels->planes_normalize(raster, batch->scale, batch->shift, planes);
     if (draw.erased.h > 0)
         kernels->planes_erase(raster, draw.erased, planes);
-    planes_to_layout(node, tile, planes, y);
+    if (planes != y)
+        kernels->layout_convert(1, raster.c, raster.h * raster.w, LAYOUT_NCHW, LAYOUT_NHWC, planes,
+                                y);
 }
 
 static void alter_and_mix(const struct node *node, const struct tile *tile, int i, float *y)
 {
     const struct augment *augment = node->settings;
     alter(node, tile, i, y);
-    if (augment->mixup > 0) {
+    if (tile->training && augment->mixup > 0) {
         const struct mixture mixture = augment_mixture(augment, tile->seed, tile->batch, i);
         const struct room room = room_for(node);
         float *other = tile->scratch + room.padded + room.planes;
@@ -100,25 +95,13 @@ static void alter_and_mix(const struct node *node, const struct tile *tile, int 
     }
 }
 
-/* The batch's view of image i. */
-static void show(const struct node *node, const struct tile *tile, int i, float *y)
-{
-    const struct batch *batch = tile->batch;
-    const struct image_view view = batch->view;
-    const struct raster raster = {node->in.c, node->in.h, node->in.w};
-    float *planes = planes_of(node, tile, y);
-    tile->kernels->planes_shift(raster, view.top, view.left, view.flip, batch->images[i], planes);
-    tile->kernels->planes_normalize(raster, batch->scale, batch->shift, planes);
-    planes_to_layout(node, tile, planes, y);
-}
-
 static void forward(const struct node *node, const struct tile *tile)
 {
     const struct batch *batch = tile->batch;
     struct extent extent = node_extent_out(node);
     size_t size = shape_size(node->out);
-    const bool altered = tile->training && augment_alters(node->settings);
-    const bool moved = !tile->training && (batch->view.top || batch->view.left || batch->view.flip);
+    const bool moved = batch->view.top || batch->view.left || batch->view.flip;
+    const bool altered = tile->training ? augment_alters(node->settings) : moved;
     if (batch->values) {
         tile->kernels->layout_convert(tile->n, extent.c, extent.hw, LAYOUT_NCHW, extent.layout,
                                       batch->values + (size_t)tile->first * size, tile->y);
@@ -128,8 +111,6 @@ static void forward(const struct node *node, const struct tile *tile)
         float *y = tile->y + (size_t)i * size;
         if (altered)
             alter_and_mix(node, tile, tile->first + i, y);
-        else if (moved)
-            show(node, tile, tile->first + i, y);
         else
             tile->kernels->pixels_normalize(extent, batch->images[tile->first + i], batch->scale,
                                             batch->shift, y);
