@@ -155,6 +155,9 @@ enum colonnade_status config_check_all_read(const struct config *config,
 enum colonnade_status config_print(const struct config *config, char **text,
                                    struct colonnade_error *error);
 
+/* The place of `name` in `names` (NULL-terminated); -1 where it is none of them. */
+int find_name(const char *name, const char *const *names);
+
 /* The name in `names` (NULL-terminated) that `name` is likely to mean, or NULL: what stands for it
  * in PyTorch or Keras; else the nearest by edit distance, if it is near; else one that is a part of
  * `name`, or has it for a part. Case does not count. */

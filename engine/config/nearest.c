@@ -104,6 +104,14 @@ static const char *find_part(const char *name, const char *const *names)
     return part ? part : whole;
 }
 
+int find_name(const char *name, const char *const *names)
+{
+    for (int i = 0; names[i]; i++)
+        if (strcmp(names[i], name) == 0)
+            return i;
+    return -1;
+}
+
 const char *nearest_name(const char *name, const char *const *names)
 {
     const char *nearest = find_foreign(name, names);

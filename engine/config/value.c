@@ -199,11 +199,10 @@ static void join(char *text, size_t size, const char *const *names)
 static enum colonnade_status read_choice(const struct value *value, void *field)
 {
     const char *const *choices = value->key->choices;
-    for (int i = 0; choices[i]; i++) {
-        if (!strcmp(value->text, choices[i])) {
-            *(int *)field = i;
-            return COLONNADE_OK;
-        }
+    const int found = find_name(value->text, choices);
+    if (found >= 0) {
+        *(int *)field = found;
+        return COLONNADE_OK;
     }
     char known[1024];
     join(known, sizeof known, choices);

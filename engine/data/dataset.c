@@ -75,16 +75,6 @@ const size_t data_key_count = sizeof data_keys / sizeof *data_keys;
 
 /* --- settings --- */
 
-bool image_fit_find(const char *name, enum image_fit *fit)
-{
-    for (int i = 0; image_fit_names[i]; i++)
-        if (strcmp(name, image_fit_names[i]) == 0) {
-            *fit = (enum image_fit)i;
-            return true;
-        }
-    return false;
-}
-
 static bool reads_key(const struct source_type *type, const char *key)
 {
     for (const char *const *name = type->keys; *name; name++)
@@ -107,10 +97,8 @@ static void key_readers(const char *key, char *list, size_t bytes)
 /* NULL: there is none of that name, or no name. */
 static const struct source_type *find_type(const struct entry *source)
 {
-    const struct source_type *const *type = source_types;
-    while (source && *type && strcmp((*type)->name, source->value) != 0)
-        type++;
-    return source ? *type : NULL;
+    const int found = source ? find_name(source->value, source_names) : -1;
+    return found >= 0 ? source_types[found] : NULL;
 }
 
 void dataset_drop_replaced(struct config *config)
@@ -142,7 +130,7 @@ enum colonnade_status dataset_take_target(struct config *config, const struct im
     } parts[] = {{"size", size}, {"channels", channels}, {"fit", image_fit_names[target->fit]}};
     const struct section *section = config_find(config, "data");
     const struct source_type *type = section ? find_type(config_entry(section, "source")) : NULL;
-    for (size_t i = 0; type && type->files && i < sizeof parts / sizeof *parts; i++)
+    for (size_t i = 0; type && type->files && i < COUNT_OF(parts); i++)
         if (!config_entry(config_find(config, "data"), parts[i].key))
             TRY(config_set(config, "data", parts[i].key, parts[i].value, 0, error));
 out:
@@ -585,10 +573,8 @@ enum tta dataset_tta(const struct config *config)
 {
     const struct section *section = config_find(config, "data");
     const struct entry *entry = section ? config_entry(section, "tta") : NULL;
-    for (int i = 0; entry && tta_names[i]; i++)
-        if (strcmp(entry->value, tta_names[i]) == 0)
-            return (enum tta)i;
-    return TTA_NONE;
+    const int found = entry ? find_name(entry->value, tta_names) : -1;
+    return found >= 0 ? (enum tta)found : TTA_NONE;
 }
 
 enum colonnade_status dataset_check_keys(struct config *config, struct colonnade_error *error)

@@ -211,9 +211,11 @@ static enum colonnade_status read_fit(struct dataset *data, hid_t file, const ch
     H5Tset_size(memory_type, H5T_VARIABLE);
     if (H5Aread(attribute, memory_type, &word) < 0)
         RAISE(COLONNADE_FAILURE, "%s: attribute fit cannot be read", file_name);
-    if (!word || !image_fit_find(word, &data->fit))
+    const int found = word ? find_name(word, image_fit_names) : -1;
+    if (found < 0)
         RAISE(COLONNADE_FAILURE, "%s: attribute fit = %.64s; it is crop, pad or stretch", file_name,
               word ? word : "");
+    data->fit = (enum image_fit)found;
 out:
     H5free_memory(word);
     if (memory_type >= 0)

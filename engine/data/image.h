@@ -29,8 +29,6 @@ enum image_fit {
 };
 
 extern const char *const image_fit_names[]; /* the config's words for it, NULL-terminated */
-/* Whether `name` is one of them, and which. */
-bool image_fit_find(const char *name, enum image_fit *fit);
 
 struct image_target {
     int c, h, w; /* c: 1 or 3 */

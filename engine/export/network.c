@@ -11,14 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool is_one_of(const char *name, const char *const *names)
-{
-    for (int i = 0; names[i]; i++)
-        if (strcmp(names[i], name) == 0)
-            return true;
-    return false;
-}
-
 const struct layer *network_input(const struct network *network, const struct layer *layer, int i)
 {
     return &network->layers[network->layer_of[layer->node->written[i]]];
@@ -30,9 +22,9 @@ static bool gives_vector(const struct network *network, const struct layer *laye
     static const char *const vectors[] = {"dense", "flatten", "globalavgpool", NULL};
     static const char *const images[] = {"conv", "maxpool", "avgpool", NULL};
     const char *type = layer->node->type->name;
-    if (is_one_of(type, vectors))
+    if (find_name(type, vectors) >= 0)
         return true;
-    bool vector = !is_one_of(type, images);
+    bool vector = find_name(type, images) < 0;
     for (int i = 0; i < layer->node->input_count && vector; i++)
         vector = network_input(network, layer, i)->vector;
     return vector;
@@ -63,10 +55,8 @@ out:
 
 static enum activation activation_of(const struct layer *layer)
 {
-    for (int i = ACTIVATION_NONE + 1; activation_names[i]; i++)
-        if (strcmp(activation_names[i], layer->node->type->name) == 0)
-            return (enum activation)i;
-    return ACTIVATION_NONE;
+    const int found = find_name(layer->node->type->name, activation_names);
+    return found >= 0 ? (enum activation)found : ACTIVATION_NONE;
 }
 
 bool layer_is_activation(const struct layer *layer)

@@ -36,10 +36,8 @@ static enum activation kind_of(const struct node *node)
 {
     if (node->type->internal)
         return ((const struct epilogue *)node->settings)->activation;
-    for (int i = 0; activation_names[i]; i++)
-        if (strcmp(activation_names[i], node->type->name) == 0)
-            return (enum activation)i;
-    return ACTIVATION_NONE;
+    const int found = find_name(node->type->name, activation_names);
+    return found >= 0 ? (enum activation)found : ACTIVATION_NONE;
 }
 
 static float alpha_of(const struct node *node)

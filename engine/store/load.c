@@ -180,7 +180,10 @@ static enum colonnade_status read_fit(struct place file, struct run *run,
         TRY(place_read_text(classes, "fit", &word, error));
     else
         TRY(memory_copy_text(&word, entry ? entry->value : image_fit_names[IMAGE_CROP], error));
-    if (!image_fit_find(word, &run->data.fit))
+    const int found = find_name(word, image_fit_names);
+    if (found >= 0)
+        run->data.fit = (enum image_fit)found;
+    else
         status = place_error(classes, "fit", error, "'%s'; it is crop, pad or stretch", word);
 out:
     free(word);
@@ -193,11 +196,9 @@ enum colonnade_status store_read_status(struct place file, enum run_status *run_
 {
     enum colonnade_status status = COLONNADE_OK;
     char *name = NULL;
-    int found = 0;
     TRY(place_read_text(file, "status", &name, error));
-    while (run_status_names[found] && strcmp(run_status_names[found], name) != 0)
-        found++;
-    if (run_status_names[found])
+    const int found = find_name(name, run_status_names);
+    if (found >= 0)
         *run_status = (enum run_status)found;
     else
         status = place_error(file, "status", error, "'%s' is no status of a run", name);

@@ -301,12 +301,11 @@ static enum colonnade_status take_status(struct sweep *sweep, size_t row, const 
                                          struct place group, size_t axis,
                                          struct colonnade_error *error)
 {
-    for (int i = 0; sweep_row_status_names[i]; i++)
-        if (strcmp(text, sweep_row_status_names[i]) == 0) {
-            sweep->rows[row].status = (enum sweep_row_status)i;
-            return COLONNADE_OK;
-        }
-    return place_error(group, "status", error, "'%.100s' is no status of a row", text);
+    const int found = find_name(text, sweep_row_status_names);
+    if (found < 0)
+        return place_error(group, "status", error, "'%.100s' is no status of a row", text);
+    sweep->rows[row].status = (enum sweep_row_status)found;
+    return COLONNADE_OK;
 }
 
 static enum colonnade_status take_reason(struct sweep *sweep, size_t row, const char *text,
