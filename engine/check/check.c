@@ -143,24 +143,18 @@ out:
     return status;
 }
 
-static void tell_read(const struct check *check, size_t done)
-{
-    const struct read_listener *reading = &check->data->reading;
-    if (reading->tell && omp_get_thread_num() == 0)
-        reading->tell(reading->context, "train and test", done, check->count);
-}
-
 static enum colonnade_status look_at_all(struct check *check, struct fingerprint *fingerprints,
                                          int threads, struct colonnade_error *error)
 {
     enum colonnade_status status = COLONNADE_OK;
+    static const char all[] = "train and test";
     struct workplace *workplaces = NULL;
     _Atomic size_t begun = 0;
     TRY(create_workplaces(&workplaces, check->data, threads, error));
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 16)
     for (size_t i = 0; i < check->count; i++) {
         struct colonnade_error failure;
-        tell_read(check, atomic_fetch_add(&begun, 1));
+        dataset_tell_read(check->data, all, atomic_fetch_add(&begun, 1), check->count);
         enum colonnade_status outcome =
             look(check, i, &workplaces[omp_get_thread_num()], &fingerprints[i], &failure);
         if (outcome != COLONNADE_OK) {
@@ -172,7 +166,7 @@ static enum colonnade_status look_at_all(struct check *check, struct fingerprint
             }
         }
     }
-    tell_read(check, check->count);
+    dataset_tell_read(check->data, all, check->count, check->count);
 out:
     finish_workplaces(workplaces, threads);
     return status;

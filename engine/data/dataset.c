@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
+#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -635,6 +636,12 @@ enum colonnade_status dataset_streams(bool *streams, struct config *config,
 out:
     dataset_destroy(data);
     return status;
+}
+
+void dataset_tell_read(const struct dataset *data, const char *folder, size_t done, size_t count)
+{
+    if (data->reading.tell && omp_get_thread_num() == 0)
+        data->reading.tell(data->reading.context, folder, done, count);
 }
 
 size_t dataset_image_bytes(const struct dataset *data)

@@ -87,6 +87,9 @@ struct dataset {
     size_t bytes;                 /* memory held */
 };
 
+/* Tells the dataset's read_listener, if the calling thread is a team's first: so one does. */
+void dataset_tell_read(const struct dataset *data, const char *folder, size_t done, size_t count);
+
 size_t dataset_image_bytes(const struct dataset *data);
 struct image_target dataset_target(const struct dataset *data);
 

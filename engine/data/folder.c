@@ -13,7 +13,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
-#include <omp.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -306,12 +305,6 @@ static void keep_first(struct failure *failure, _Atomic size_t *first, size_t in
     }
 }
 
-static void tell_read(const struct dataset *data, const char *folder, size_t done, size_t count)
-{
-    if (data->reading.tell && omp_get_thread_num() == 0)
-        data->reading.tell(data->reading.context, folder, done, count);
-}
-
 /* Decodes all to split->images, or to nowhere where that is NULL: then just to see which are bad.
  * With `reasons` ([count], of texts) bad ones leave theirs, else the first one is an error; what is
  * no file's fault is an error in any case. */
@@ -333,7 +326,7 @@ static enum colonnade_status decode_split(const struct dataset *data, struct spl
 #pragma omp for schedule(dynamic, 1)
         for (size_t i = 0; i < split->count; i++) {
             uint8_t *pixels = scratch ? scratch : split->images + i * bytes;
-            tell_read(data, folder, atomic_fetch_add(&begun, 1), split->count);
+            dataset_tell_read(data, folder, atomic_fetch_add(&begun, 1), split->count);
             if (i > atomic_load(&first_bad))
                 continue;
             enum colonnade_status done =
@@ -350,7 +343,7 @@ static enum colonnade_status decode_split(const struct dataset *data, struct spl
         free(scratch);
     }
     const bool done = failure.index == SIZE_MAX;
-    tell_read(data, folder, done ? split->count : 0, done ? split->count : 0);
+    dataset_tell_read(data, folder, done ? split->count : 0, done ? split->count : 0);
     if (done)
         return COLONNADE_OK;
     return error_set(error, COLONNADE_FAILURE, "%s", failure.error.message);
