@@ -101,6 +101,17 @@ def watch_on_a_terminal(program):
     return child, terminal
 
 
+def watched_training(program, drawings):
+    """Under way, and on a terminal that was drawn so often."""
+    process = start(program)
+    wait_for(program.folder / "small.h5.live", process)
+    child, terminal = watch_on_a_terminal(program)
+    text = b""
+    while text.count(b"\033[2J") < drawings:
+        text += os.read(terminal, 65536)
+    return process, child, terminal
+
+
 def rest_of(terminal):
     text = b""
     try:
@@ -112,29 +123,19 @@ def rest_of(terminal):
 
 
 def test_a_terminal_is_drawn_anew_until_the_run_ends(program):
-    process = start(program)
-    wait_for(program.folder / "small.h5.live", process)
-    child, terminal = watch_on_a_terminal(program)
-    text = b""
-    while text.count(b"\033[2J") < 2:
-        text += os.read(terminal, 65536)
+    process, child, terminal = watched_training(program, drawings=2)
     process.send_signal(signal.SIGINT)
     process.communicate()
-    text += rest_of(terminal)
+    text = rest_of(terminal)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert b"small.h5: interrupted" in text
 
 
 def test_a_terminal_is_not_watched_for_ever_where_the_run_was_killed(program):
-    process = start(program)
-    wait_for(program.folder / "small.h5.live", process)
-    child, terminal = watch_on_a_terminal(program)
-    text = b""
-    while text.count(b"\033[2J") < 1:
-        text += os.read(terminal, 65536)
+    process, child, terminal = watched_training(program, drawings=1)
     process.kill()
     process.communicate()
-    text += rest_of(terminal)
+    text = rest_of(terminal)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert b"small.h5: not being trained, it ended without a word" in text
 

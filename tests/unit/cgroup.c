@@ -1,9 +1,9 @@
 /* The limits of control groups, read from a made-up /proc and /sys. */
 #include "engine/base/cgroup.h"
+#include "tests/unit/support.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
-#include <ftw.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,14 +17,9 @@ static void make_root(void)
     cr_assert_not_null(mkdtemp(root));
 }
 
-static int remove_entry(const char *path, const struct stat *facts, int kind, struct FTW *place)
-{
-    return remove(path);
-}
-
 static void remove_root(void)
 {
-    nftw(root, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    remove_tree(root);
 }
 
 TestSuite(cgroup, .init = make_root, .fini = remove_root);

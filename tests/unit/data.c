@@ -7,7 +7,6 @@
 
 #include <criterion/criterion.h>
 #include <criterion/redirect.h>
-#include <ftw.h>
 #include <hdf5.h>
 #include <inttypes.h>
 #include <math.h>
@@ -27,14 +26,9 @@ static void make_folder(void)
     cr_assert_not_null(mkdtemp(folder));
 }
 
-static int remove_entry(const char *path, const struct stat *info, int flag, struct FTW *walk)
-{
-    return remove(path);
-}
-
 static void remove_folder(void)
 {
-    nftw(folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+    remove_tree(folder);
 }
 
 TestSuite(data, .init = make_folder, .fini = remove_folder);

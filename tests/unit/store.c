@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <hdf5.h>
 #include <math.h>
 #include <signal.h>
@@ -47,14 +46,9 @@ static void make_folder(void)
     cr_assert_not_null(mkdtemp(folder));
 }
 
-static int remove_entry(const char *path, const struct stat *state, int kind, struct FTW *at)
-{
-    return remove(path);
-}
-
 static void remove_folder(void)
 {
-    nftw(folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+    remove_tree(folder);
 }
 
 TestSuite(store, .init = make_folder, .fini = remove_folder, .timeout = 120);

@@ -1,6 +1,7 @@
 /* Guarded arrays, data, files and comparison for the unit tests. */
 #include "tests/unit/support.h"
 
+#include <ftw.h>
 #include <limits.h>
 #include <math.h>
 #include <poll.h>
@@ -86,6 +87,16 @@ size_t at(enum layout layout, struct extent extent, int image, int channel, int 
 size_t all_kernels(const struct kernels *tables[3])
 {
     return kernels_available(tables, 3);
+}
+
+static int remove_entry(const char *path, const struct stat *facts, int kind, struct FTW *place)
+{
+    return remove(path);
+}
+
+void remove_tree(const char *path)
+{
+    nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 void make_pictures(const char *path, int count)

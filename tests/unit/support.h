@@ -23,6 +23,9 @@ void fill_random(float *x, size_t n, uint32_t seed);
 void assert_close(const char *what, const float *got, const double *want, size_t n, double absolute,
                   double relative);
 
+/* Removes the folder `path` with all that is in it. */
+void remove_tree(const char *path);
+
 /* Makes the folder `path` with two classes, `a` and `b`, and `count` PGM files of one pixel in turn
  * of them (of one there is just `a`); number i is of grey i, and sample i of the split. */
 void make_pictures(const char *path, int count);

@@ -11,7 +11,6 @@
 #include "engine/train/worst.h"
 #include "tests/unit/support.h"
 
-#include <ftw.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -1010,11 +1009,6 @@ static enum colonnade_status count_files(void *context, const struct run *run,
     return COLONNADE_OK;
 }
 
-static int remove_entry(const char *path, const struct stat *info, int flag, struct FTW *walk)
-{
-    return remove(path);
-}
-
 Test(train, an_epoch_is_read_ahead_while_the_one_before_is_judged)
 {
     char folder[] = "/tmp/colonnade-train-XXXXXX", path[64], text[512];
@@ -1041,7 +1035,7 @@ Test(train, an_epoch_is_read_ahead_while_the_one_before_is_judged)
     cr_expect_eq(reading.files[1], PICTURES - AHEAD, "%d", reading.files[1]);
     close(reading.watch);
     close_experiment(&experiment);
-    nftw(folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+    remove_tree(folder);
 }
 
 /* --- through the library's own door --- */
@@ -1082,7 +1076,7 @@ static enum colonnade_status train_door(const struct door *door, const char *ove
 
 static void close_door(const struct door *door)
 {
-    nftw(door->folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+    remove_tree(door->folder);
 }
 
 Test(library, a_run_that_fails_says_so_in_its_file)
