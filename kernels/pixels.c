@@ -17,8 +17,9 @@ enum {
     SPLIT_CHANNELS = 256,       /* from here on one kernel row at a time */
     ROWS_CHANNELS = 192,        /* by rows up to so many channels, in and out, */
     ROWS_PIXELS = 64,           /* and from so many pixels on: products are of one image */
-    APART_WEIGHTS = 512 * 1024, /* from so many weights on their gradient is cut over weights, */
-    SPLIT_FILTERS = 256,        /* and from here on over halves of the filters too */
+    APART_WEIGHTS = 512 * 1024, /* from so many weights on their gradient is cut over weights: a */
+    APART_TILES = 8,            /* tap each, or, where these are fewer than so many, */
+    APART_FILTERS = 128,        /* slices of so many filters at the least */
     SLACK = 64                  /* floats past a matrix */
 };
 
@@ -78,6 +79,15 @@ static bool rows_pay(const struct convolution *c)
     return 2 * (by_rows.output_rows + more) <= by_rows.output_rows * w->kh;
 }
 
+static void plan_weight_tiles(struct convolution *c)
+{
+    const struct window *w = &c->window;
+    int taps = w->kh * w->kw, filters = w->oc;
+    int slices = smaller_of(ceil_divide(APART_TILES, (size_t)taps), filters / APART_FILTERS);
+    c->weight_filters = slices > 1 ? ceil_divide((size_t)filters, (size_t)slices) : filters;
+    c->weight_tiles = taps * ceil_divide((size_t)filters, (size_t)c->weight_filters);
+}
+
 void pixels_plan(struct convolution *c, enum layout x_layout)
 {
     const struct window *w = &c->window;
@@ -95,10 +105,8 @@ void pixels_plan(struct convolution *c, enum layout x_layout)
     c->kernel_rows = w->ic / w->g >= SPLIT_CHANNELS ? 1 : w->kh;
     size_t width = plan_tiles(c);
     c->transposed = c->pieces && w->g == 1 ? weights : 0;
-    if (w->g == 1 && weights >= APART_WEIGHTS) {
-        c->weight_filters = w->oc >= SPLIT_FILTERS ? w->oc / 2 : w->oc;
-        c->weight_tiles = w->kh * ceil_divide((size_t)w->oc, (size_t)c->weight_filters);
-    }
+    if (w->g == 1 && weights >= APART_WEIGHTS)
+        plan_weight_tiles(c);
     c->scratch = (size_t)c->rows * width + SLACK;
 }
 
@@ -301,20 +309,32 @@ void pixels_backward(const struct convolution *c, const struct kernels *k, int n
     }
 }
 
-/* A tile is one kernel row of some filters. */
+/* The convolution of one tap alone, whose columns are a part of x, moved. */
+static struct convolution tap_of(const struct convolution *c, int tap)
+{
+    struct convolution one = *c;
+    struct window *w = &one.window;
+    w->pt -= tap / w->kw * w->dh;
+    w->pl -= tap % w->kw * w->dw;
+    w->kh = w->kw = w->dh = w->dw = 1;
+    return one;
+}
+
+/* A tile is one tap of some filters. */
 void pixels_weights_tile(const struct convolution *c, const struct kernels *k, int n, int tile,
                          const float *x, const float *dy, float *dw, float *scratch)
 {
     const struct window *w = &c->window;
-    int ki = tile % w->kh, first = tile / w->kh * c->weight_filters;
-    int width = w->kw * w->ic, tiles = rows_tiles(c, n);
-    struct block b = {.k0 = ki, .k1 = ki + 1, .c1 = w->ic, .width = width, .y = first};
-    b.weights = (size_t)ki * (size_t)width * (size_t)w->oc + (size_t)first;
+    int taps = w->kh * w->kw, tap = tile % taps, first = tile / taps * c->weight_filters;
+    int tiles = rows_tiles(c, n);
+    const struct convolution one = tap_of(c, tap);
+    struct block b = {.k1 = 1, .c1 = w->ic, .width = w->ic, .y = first};
+    b.weights = (size_t)tap * (size_t)w->ic * (size_t)w->oc + (size_t)first;
     for (int t = 0; t < tiles; t++) {
         struct rows rows = rows_of(c, n, tiles, t);
-        struct product p = {width, smaller_of(c->weight_filters, w->oc - first), rows.count,
+        struct product p = {w->ic, smaller_of(c->weight_filters, w->oc - first), rows.count,
                             .add = t > 0, .stride = w->oc};
-        p.a = columns_of(c, k, &rows, &b, x, scratch);
+        p.a = columns_of(&one, k, &rows, &b, x, scratch);
         p.a.transposed = true;
         p.b = (struct matrix){dy + outputs_at(w, &rows, &b), w->oc, false};
         p.c = dw + b.weights;

@@ -268,7 +268,8 @@ static enum colonnade_status print_plan(const struct bench *bench, struct colonn
     char *text = NULL;
     TRY(plan_print(bench->plan, &text, error));
     printf("\nStages: threads take unit after unit, tile after tile, through the passes of a\n"
-           "stage, then its items (sums of weight gradients), and wait for each other.\n"
+           "stage, then the items (sums of weight gradients) that the stage before left, and\n"
+           "wait for each other.\n"
            "' a backward pass, + bias and activation, reduce a part of a sum over the\n"
            "mini-batch, * an output that stays in the thread's memory\n"
            "%s",

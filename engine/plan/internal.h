@@ -25,8 +25,8 @@ struct step {
     size_t accumulator_offset;              /* floats, within a unit's accumulators */
 };
 
-/* A piece of work after a stage's tiles: a tile of a node's weight gradient, or the sum of the
- * accumulators of some parameters. */
+/* A piece of work that needs a stage's tiles done, and runs beside the next stage's: a tile of a
+ * node's weight gradient, or the sum of the accumulators of some parameters. */
 struct item {
     int step;               /* >= 0: weight tile `index` of that step's node */
     int index;              /* folding: the step whose accumulators these are */

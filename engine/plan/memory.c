@@ -29,6 +29,10 @@ struct placer {
     int *forward, *backward;                                         /* [nodes]: the step, or -1 */
 };
 
+/* How much of an array a step reads or writes: its tile's images, those of the mini-batch at once,
+ * or these once more by its items, which run beside the next stage. */
+enum reach { REACH_TILE, REACH_BATCH, REACH_ITEMS };
+
 static int find(const struct placer *p, int buffer)
 {
     while (p->same[buffer] != buffer)
@@ -91,7 +95,8 @@ static bool gradient_done(const struct placer *p, int node, int writer)
     int reader = p->backward[node];
     if (reader >= writer)
         return false;
-    return p->plan->wants[node].weight_tiles == 0 || stage_of(p, reader) < stage_of(p, writer);
+    /* Items read it in the stage after. */
+    return p->plan->wants[node].weight_tiles == 0 || stage_of(p, reader) + 1 < stage_of(p, writer);
 }
 
 /* Whether all later additions to the gradient of `node`, after step `after`, find `other` through
@@ -157,20 +162,21 @@ static void share_gradients(struct placer *p)
     }
 }
 
-static void touch(struct placer *p, int buffer, int step, bool whole, size_t bytes_per_image)
+static void touch(struct placer *p, int buffer, int step, enum reach reach, size_t bytes_per_image)
 {
     struct buffer *b = &p->buffers[find(p, buffer)];
-    int stage = stage_of(p, step);
+    int stage = stage_of(p, step), last = reach == REACH_ITEMS ? stage + 1 : stage;
     if (!b->used) {
         b->first_step = b->last_step = step;
-        b->first_stage = b->last_stage = stage;
+        b->first_stage = stage;
+        b->last_stage = last;
         b->used = true;
     }
     b->first_step = step < b->first_step ? step : b->first_step;
     b->last_step = step > b->last_step ? step : b->last_step;
     b->first_stage = stage < b->first_stage ? stage : b->first_stage;
-    b->last_stage = stage > b->last_stage ? stage : b->last_stage;
-    b->whole |= whole;
+    b->last_stage = last > b->last_stage ? last : b->last_stage;
+    b->whole |= reach != REACH_TILE;
     if (bytes_per_image > b->bytes_per_image)
         b->bytes_per_image = bytes_per_image;
 }
@@ -222,25 +228,26 @@ static void touch_step(struct placer *p, int index)
     const struct node *node = plan->nodes[step->node];
     const struct node_plan *wants = &plan->wants[step->node];
     struct uses uses = uses_of(plan, step);
-    bool whole = step->phase == PHASE_BACKWARD && wants->weight_tiles > 0;
+    bool items = step->phase == PHASE_BACKWARD && wants->weight_tiles > 0;
+    enum reach reach = items ? REACH_ITEMS : REACH_TILE;
     for (int i = 0; i < node->input_count; i++) {
         size_t bytes = value_bytes(plan, node->inputs[i]);
         if (uses.x)
-            touch(p, p->value + node->inputs[i], index, whole, bytes);
+            touch(p, p->value + node->inputs[i], index, reach, bytes);
         if (uses.dx && writes_dx(plan, step, node->inputs[i]))
-            touch(p, p->gradient + node->inputs[i], index, false, bytes);
+            touch(p, p->gradient + node->inputs[i], index, REACH_TILE, bytes);
     }
     if (uses.y)
-        touch(p, p->value + step->node, index, false, value_bytes(plan, step->node));
+        touch(p, p->value + step->node, index, REACH_TILE, value_bytes(plan, step->node));
     if (uses.dy)
-        touch(p, p->gradient + step->node, index, whole, value_bytes(plan, step->node));
+        touch(p, p->gradient + step->node, index, reach, value_bytes(plan, step->node));
     if (uses.saved)
-        touch(p, p->saved + step->node, index, false, wants->saved);
+        touch(p, p->saved + step->node, index, REACH_TILE, wants->saved);
     if (uses.state) {
-        touch(p, p->state + step->node, index, true, 0);
+        touch(p, p->state + step->node, index, REACH_BATCH, 0);
         p->buffers[p->state + step->node].bytes = wants->state * sizeof(float);
         if (wants->prepares)
-            touch(p, p->state + step->node, 0, true, 0);
+            touch(p, p->state + step->node, 0, REACH_BATCH, 0);
     }
 }
 
@@ -256,7 +263,7 @@ static void touch_partials(struct placer *p, int index)
     if (step->partial_doubles == 0)
         return;
     int tiles = tiles_of(&plan->stages[step->stage], plan->batch);
-    touch(p, p->partial + index, index, true, 0);
+    touch(p, p->partial + index, index, REACH_BATCH, 0);
     p->buffers[p->partial + index].bytes = (size_t)tiles * step->partial_doubles * sizeof(double);
 }
 
@@ -271,12 +278,12 @@ static void touch_all(struct placer *p)
         const struct stage *stage = &plan->stages[t];
         if (stage->accumulator_floats == 0)
             continue;
-        touch(p, p->accumulators + t, stage->first, true, 0);
+        touch(p, p->accumulators + t, stage->first, REACH_ITEMS, 0);
         p->buffers[p->accumulators + t].bytes =
             (size_t)units_of(stage, plan->batch) * stage->accumulator_floats * sizeof(float);
     }
     if (plan->mode == PLAN_INFERENCE) /* the caller reads the logits */
-        touch(p, p->value + plan->graph->output, plan->step_count - 1, true, 0);
+        touch(p, p->value + plan->graph->output, plan->step_count - 1, REACH_BATCH, 0);
 }
 
 static size_t bytes_of(const struct placer *p, const struct buffer *b)

@@ -200,19 +200,23 @@ static void prepare(const struct run_context *run)
     }
 }
 
-static void run_stage(const struct run_context *run, const struct stage *stage)
+/* The units of `stage`, then the items that the stage before it left: they need nothing of each
+ * other, so a thread that finds no unit left takes items instead of waiting. Before the first stage
+ * there is none, nor after the last: NULL. */
+static void run_stage(const struct run_context *run, const struct stage *before,
+                      const struct stage *stage)
 {
-    int units = units_of(stage, run->batch->n);
-    int items = stage->end_item - stage->first_item;
+    int units = stage ? units_of(stage, run->batch->n) : 0;
+    int units_before = before ? units_of(before, run->batch->n) : 0;
+    int items = before ? before->end_item - before->first_item : 0;
 #pragma omp parallel for schedule(dynamic, 1) num_threads(run->plan->threads)
-    for (int unit = 0; unit < units; unit++)
-        run_unit(run, stage, units, unit);
-    finish(run, stage);
-    if (items == 0)
-        return;
-#pragma omp parallel for schedule(dynamic, 1) num_threads(run->plan->threads)
-    for (int i = 0; i < items; i++)
-        run_item(run, stage, units, &run->plan->items[stage->first_item + i]);
+    for (int i = 0; i < units + items; i++)
+        if (i < units)
+            run_unit(run, stage, units, i);
+        else
+            run_item(run, before, units_before, &run->plan->items[before->first_item + i - units]);
+    if (stage)
+        finish(run, stage);
 }
 
 void plan_run(struct plan *plan, const struct model *model, const struct batch *batch,
@@ -225,8 +229,10 @@ void plan_run(struct plan *plan, const struct model *model, const struct batch *
     omp_set_num_threads(plan->threads);
     if (plan->prepared_count > 0)
         prepare(&run);
-    for (int t = 0; t < plan->stage_count; t++)
-        run_stage(&run, &plan->stages[t]);
+    const struct stage *before = NULL;
+    for (int t = 0; t < plan->stage_count; t++, before = &plan->stages[t - 1])
+        run_stage(&run, before, &plan->stages[t]);
+    run_stage(&run, before, NULL);
     omp_set_num_threads(threads);
 }
 

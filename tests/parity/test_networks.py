@@ -114,6 +114,36 @@ def test_a_residual_network_trains_as_in_pytorch(colonnade, tmp_path, threads):
     Comparison(colonnade, tmp_path, sample, RESIDUAL, threads).check()
 
 
+# Branch's weights are enough for their gradient to be made beside the next stage. What it is made of
+# is the sum's gradient, which stem's could share memory with, if bn's were not added to it there.
+WIDE = TRAIN + """\
+[stem]
+type = conv
+filters = 256
+kernel = 3
+[bn]
+type = batchnorm
+[branch]
+type = conv
+filters = 256
+kernel = 3
+padding = 1
+bias = false
+[sum]
+type = add
+inputs = branch, stem
+[fc]
+type = dense
+units = classes
+"""
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_wide_branch_trains_as_in_pytorch(colonnade, tmp_path, threads):
+    sample = Sample(tmp_path, (3, 7, 6), 5, train=8 * 2 + 3, test=9)
+    Comparison(colonnade, tmp_path, sample, WIDE, threads).check()
+
+
 @pytest.mark.parametrize("name", ["typical", "vgg-cifar", "resnet18-cifar", "resnet18"])
 def test_a_standard_model_trains_as_in_pytorch(colonnade, tmp_path, name):
     shape, classes = {"typical": ((1, 28, 28), 10),
