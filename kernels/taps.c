@@ -18,11 +18,15 @@ enum {
     SLACK = 64           /* floats past a matrix */
 };
 
-/* Rows of an image whose products stay on OpenBLAS's way for small matrices, if any do. */
-static int rows_of_a_tile(const struct window *w)
+/* Rows of an image: where products are not in pieces so few that they stay on OpenBLAS's way for
+ * small matrices, if any do. */
+static int rows_of_a_tile(const struct convolution *c)
 {
+    const struct window *w = &c->window;
     size_t row_work = (size_t)w->ow * (size_t)w->oc * (size_t)filter_taps(w);
-    int rows = smaller_of((int)(PRODUCT_SMALL / row_work), TILE_COLUMNS / w->ow);
+    int rows = TILE_COLUMNS / w->ow;
+    if (!c->pieces)
+        rows = smaller_of((int)(PRODUCT_SMALL / row_work), rows);
     if (rows < 1)
         rows = 1;
     int tiles = ceil_divide((size_t)w->oh, (size_t)rows);
@@ -37,7 +41,8 @@ void taps_plan(struct convolution *c)
     c->y_layout = w->oc < FEW_FILTERS ? LAYOUT_NCHW : LAYOUT_NHWC;
     c->columns = *w;
     c->by_rows = w->sh == 1 && w->kh > 1 && w->ow * w->oc <= THIN_ROW && w->ic * w->kw >= THIN_TAPS;
-    c->output_rows = c->by_rows ? w->oh : rows_of_a_tile(w);
+    c->pieces = !c->by_rows && product_small_is_fast();
+    c->output_rows = c->by_rows ? w->oh : rows_of_a_tile(c);
     if (c->by_rows) {
         c->columns.kh = c->columns.dh = 1;
         c->columns.oh = w->oh + (w->kh - 1) * w->dh;
@@ -117,7 +122,7 @@ void taps_forward(const struct convolution *c, const struct kernels *k, int n, c
                 p.b = (struct matrix){columns, part.plane, false};
                 p.stride = pixels;
             }
-            k->product(p, false);
+            k->product(p, c->pieces);
         }
     }
 }
@@ -140,7 +145,7 @@ static void weight_gradient(const struct convolution *c, const struct kernels *k
             p.b.transposed = true;
             p.stride = part->products * part->taps;
         }
-        k->product(p, false);
+        k->product(p, c->pieces);
     }
 }
 
@@ -166,7 +171,7 @@ static void column_gradient(const struct convolution *c, const struct kernels *k
             p.a = (struct matrix){filters, part->products * part->taps, true};
             p.b = (struct matrix){dy, w->oh * w->ow, false};
         }
-        k->product(p, false);
+        k->product(p, c->pieces);
     }
 }
 

@@ -8,7 +8,8 @@
 #include <stdlib.h>
 
 enum {
-    DEFAULT_IMAGES = 8,           /* a tile where no node minds */
+    DEFAULT_IMAGES = 8,           /* a tile where no node minds: so many, or fewer, so that the */
+    DEFAULT_BYTES = 1 << 20,      /* largest output is no larger than this */
     IMAGES_RATIO = 4,             /* nodes whose wishes differ so much do not share a stage */
     EVEN_TILES = 16,              /* fewer than so many are rounded up to a power of two */
     UNITS_LEAST = 4,              /* gradient accumulators of a stage: at least, */
@@ -130,10 +131,21 @@ static int even_count(int count)
     return even;
 }
 
+static int default_images(const struct plan *plan, int first, int end)
+{
+    size_t largest = 1;
+    for (int i = first; i < end; i++) {
+        size_t bytes = shape_size(plan->nodes[plan->steps[i].node]->out) * sizeof(float);
+        largest = bytes > largest ? bytes : largest;
+    }
+    size_t images = DEFAULT_BYTES / largest;
+    return images < 1 ? 1 : images < DEFAULT_IMAGES ? (int)images : DEFAULT_IMAGES;
+}
+
 static void close_stage(struct plan *plan, int first, int end, int images)
 {
     if (images < 1)
-        images = DEFAULT_IMAGES;
+        images = default_images(plan, first, end);
     if (images > plan->batch)
         images = plan->batch;
     /* As many tiles as threads share well, each of the wanted size or less. */
