@@ -7,8 +7,8 @@
  *
  *   stage    steps, images a tile, tiles grouped into units
  *   unit     what a thread takes: consecutive tiles that share one gradient accumulator
- *   items    what a stage leaves to run beside the next one: pieces of the weight gradients, and
- * the folding of accumulators
+ *   items    what a stage leaves to run beside the next one: pieces of weight gradients, folding
+ *            of accumulators
  *
  * Whatever is summed over tiles is summed in the tiles' order, and the tiles follow from shapes:
  * so the number of threads changes no bit of any result.

@@ -209,6 +209,8 @@ static void run_stage(const struct run_context *run, const struct stage *before,
     int units = stage ? units_of(stage, run->batch->n) : 0;
     int units_before = before ? units_of(before, run->batch->n) : 0;
     int items = before ? before->end_item - before->first_item : 0;
+    if (units + items == 0)
+        return;
 #pragma omp parallel for schedule(dynamic, 1) num_threads(run->plan->threads)
     for (int i = 0; i < units + items; i++)
         if (i < units)

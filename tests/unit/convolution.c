@@ -55,10 +55,11 @@ static const struct shape shapes[] = {
     {1, 8, 20, 9, 8, 7, 1, 1, 1, 1, 1, 6, 0, 6, 0, 1},
     /* a kernel row at a time */
     {2, 256, 5, 4, 10, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
-    /* the weight gradient cut over weights; the last slice of channels narrower */
+    /* the weight gradient cut over weights: by taps, in slices of filters, the last one narrower */
     {2, 256, 4, 3, 256, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
     {1, 259, 5, 5, 250, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 1},
     {3, 130, 15, 15, 456, 3, 3, 2, 1, 1, 1, 0, 1, 1, 1, 1},
+    {2, 260, 9, 11, 451, 2, 3, 1, 2, 2, 3, 1, 2, 0, 3, 1},
     /* pointwise */
     {3, 1, 5, 4, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1},
     {2, 24, 7, 5, 19, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1},
@@ -394,7 +395,8 @@ Test(convolution, is_the_naive_sum_under_every_plan)
 Test(convolution, the_tested_shapes_reach_every_plan)
 {
     size_t lowerings[4] = {0}, taps_layouts[2][2] = {{0}}, weights_apart[4] = {0};
-    size_t parts = 0, tiles = 0, kernel_rows = 0, narrow_slices = 0, by_rows = 0, short_parts = 0;
+    size_t narrow_slices[4] = {0}, parts = 0, tiles = 0, kernel_rows = 0, by_rows = 0;
+    size_t short_parts = 0;
     for (size_t i = 0; i < COUNT(shapes); i++) {
         const struct window w = window_of(&shapes[i]);
         const struct convolution c = convolution_plan(w);
@@ -412,7 +414,7 @@ Test(convolution, the_tested_shapes_reach_every_plan)
         weights_apart[c.lowering] += c.weight_tiles > 0;
         tiles += c.rows > 0 && shapes[i].n * w.oh * w.ow > c.rows;
         kernel_rows += c.rows > 0 && c.kernel_rows < w.kh;
-        narrow_slices += c.weight_tiles > 0 && w.oc % c.weight_filters != 0;
+        narrow_slices[c.lowering] += c.weight_tiles > 0 && w.oc % c.weight_filters != 0;
     }
     for (size_t i = 0; i < 4; i++)
         cr_expect_gt(lowerings[i], 1, "lowering %zu", i);
@@ -427,7 +429,8 @@ Test(convolution, the_tested_shapes_reach_every_plan)
     cr_expect_gt(parts, 0);
     cr_expect_gt(tiles, 0);
     cr_expect_gt(kernel_rows, 0);
-    cr_expect_gt(narrow_slices, 0);
+    cr_expect_gt(narrow_slices[LOWERING_PIXELS], 0);
+    cr_expect_gt(narrow_slices[LOWERING_POINTWISE], 0);
 }
 
 Test(convolution, the_plan_wants_the_layout_it_is_made_for)
