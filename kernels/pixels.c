@@ -19,7 +19,7 @@ enum {
     ROWS_PIXELS = 64,           /* and from so many pixels on: products are of one image */
     APART_WEIGHTS = 512 * 1024, /* from so many weights on their gradient is cut over weights: a */
     APART_TILES = 8,            /* tap each, or, where these are fewer than so many, */
-    APART_FILTERS = 128,        /* slices of so many filters at the least */
+    APART_FILTERS = 256,        /* slices of so many filters at the least */
     SLACK = 64                  /* floats past a matrix */
 };
 
