@@ -11,9 +11,8 @@ enum {
     PIECE_N = 128,  /* else 96 KB, */
     PIECE_K = 192,
     TRANSPOSED_K = 64, /* or 32 KB where a is transposed and strides are long */
-    LARGE = 256,       /* above this in both n and k packing costs nothing, */
-    LONG_N = 512,      /* nor above this in n and */
-    LONG_K = 192,      /* this in k */
+    LARGE_N = 512,     /* above this in n and */
+    LARGE_K = 192,     /* this in k packing costs nothing */
     UNIT_M = 8,        /* pieces have a multiple of so many rows */
     UNIT_N = 64        /* and columns: four vectors, the kernels' widest step */
 };
@@ -85,7 +84,7 @@ static bool is_small(const struct product *p)
 
 void product(struct product p, bool pieces)
 {
-    bool large = (p.n > LARGE && p.k > LARGE) || (p.n > LONG_N && p.k > LONG_K);
+    bool large = p.n > LARGE_N && p.k > LARGE_K;
     if (pieces && !is_small(&p) && !large && !p.b.transposed)
         multiply_pieces(&p);
     else

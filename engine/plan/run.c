@@ -109,22 +109,23 @@ static void run_tile(const struct run_context *run, const struct stage *stage, i
     }
 }
 
-static void run_unit(const struct run_context *run, const struct stage *stage, int units, int unit)
+static void run_unit(const struct run_context *run, const struct stage *stage, int unit)
 {
     unsigned before = subnormals_off();
-    int tiles = tiles_of(stage, run->batch->n);
+    int tiles = tiles_of(stage, run->batch->n), units = units_of(stage, run->batch->n);
     int from = (int)((long)tiles * unit / units), to = (int)((long)tiles * (unit + 1) / units);
     for (int index = from; index < to; index++)
         run_tile(run, stage, unit, index, index == from);
     subnormals_restore(before);
 }
 
-static void fold_accumulators(const struct run_context *run, const struct stage *stage, int units,
+static void fold_accumulators(const struct run_context *run, const struct stage *stage,
                               const struct item *item)
 {
     const struct plan *plan = run->plan;
+    size_t units = (size_t)units_of(stage, run->batch->n);
     const float *parts = (const float *)(const void *)(plan->shared + stage->accumulator_offset);
-    plan->kernels->fold(item->count, (size_t)units, stage->accumulator_floats, parts + item->from,
+    plan->kernels->fold(item->count, units, stage->accumulator_floats, parts + item->from,
                         run->gradients + item->to);
 }
 
@@ -137,14 +138,15 @@ static void run_weight_tile(const struct run_context *run, const struct item *it
     node->type->backward_weights(node, &tile, item->index);
 }
 
-static void run_item(const struct run_context *run, const struct stage *stage, int units,
-                     const struct item *item)
+/* Item `index` of those that `stage` leaves. */
+static void run_item(const struct run_context *run, const struct stage *stage, int index)
 {
     struct plan *plan = run->plan;
+    const struct item *item = &plan->items[stage->first_item + index];
     unsigned before = subnormals_off();
     double start = plan->profiling ? profile_begin() : 0;
     if (item->step < 0)
-        fold_accumulators(run, stage, units, item);
+        fold_accumulators(run, stage, item);
     else
         run_weight_tile(run, item);
     if (plan->profiling)
@@ -207,16 +209,15 @@ static void run_stage(const struct run_context *run, const struct stage *before,
                       const struct stage *stage)
 {
     int units = stage ? units_of(stage, run->batch->n) : 0;
-    int units_before = before ? units_of(before, run->batch->n) : 0;
     int items = before ? before->end_item - before->first_item : 0;
     if (units + items == 0)
         return;
 #pragma omp parallel for schedule(dynamic, 1) num_threads(run->plan->threads)
     for (int i = 0; i < units + items; i++)
         if (i < units)
-            run_unit(run, stage, units, i);
+            run_unit(run, stage, i);
         else
-            run_item(run, before, units_before, &run->plan->items[before->first_item + i - units]);
+            run_item(run, before, i - units);
     if (stage)
         finish(run, stage);
 }
@@ -231,10 +232,9 @@ void plan_run(struct plan *plan, const struct model *model, const struct batch *
     omp_set_num_threads(plan->threads);
     if (plan->prepared_count > 0)
         prepare(&run);
-    const struct stage *before = NULL;
-    for (int t = 0; t < plan->stage_count; t++, before = &plan->stages[t - 1])
-        run_stage(&run, before, &plan->stages[t]);
-    run_stage(&run, before, NULL);
+    for (int t = 0; t <= plan->stage_count; t++)
+        run_stage(&run, t > 0 ? &plan->stages[t - 1] : NULL,
+                  t < plan->stage_count ? &plan->stages[t] : NULL);
     omp_set_num_threads(threads);
 }
 
