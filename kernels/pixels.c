@@ -12,8 +12,10 @@
 enum {
     TILE_ROWS = 512,            /* output pixels a tile: 64 to 256 cost 3 to 14 % of a step */
     PIECES_FILTERS = 256,       /* up to so many output channels products in pieces are faster: */
-    PIECES_FLOATS = 400 * 1000, /* then a tile's columns fit into L2, */
+    PIECES_FLOATS = 192 * 1024, /* then a tile's columns fit into L2 beside the rest, */
+    LARGE_FLOATS = 384 * 1024,  /* or just so, where cblas packs them, */
     PIECES_ROWS = 128,          /* but it has so many rows at least */
+    WEIGHT_ROWS = 128,          /* the weight gradient's tiles: their sums stay in L2 */
     SPLIT_CHANNELS = 256,       /* from here on one kernel row at a time */
     ROWS_CHANNELS = 192,        /* by rows up to so many channels, in and out, */
     ROWS_PIXELS = 64,           /* and from so many pixels on: products are of one image */
@@ -23,16 +25,25 @@ enum {
     SLACK = 64                  /* floats past a matrix */
 };
 
+static int tile_rows(size_t floats, size_t width)
+{
+    size_t rows = floats / width;
+    return rows > PIECES_ROWS ? smaller_of((int)rows, TILE_ROWS) : PIECES_ROWS;
+}
+
 /* Floats of the widest column matrix's row; sets how many rows a tile has. */
 static size_t plan_tiles(struct convolution *c)
 {
     const struct window *w = &c->window;
     size_t width = (size_t)c->kernel_rows * (size_t)w->kw * (size_t)(w->ic / w->g);
-    c->rows = TILE_ROWS;
-    c->pieces = product_small_is_fast() && w->oc / w->g <= PIECES_FILTERS;
+    bool small_is_fast = product_small_is_fast();
+    c->rows = c->data_rows = TILE_ROWS;
+    c->weight_rows = small_is_fast ? WEIGHT_ROWS : TILE_ROWS;
+    c->pieces = small_is_fast && w->oc / w->g <= PIECES_FILTERS;
     if (c->pieces) {
-        size_t rows = PIECES_FLOATS / width;
-        c->rows = rows > PIECES_ROWS ? smaller_of((int)rows, TILE_ROWS) : PIECES_ROWS;
+        bool large = product_is_large((int)width, w->oc / w->g);
+        c->rows = tile_rows(PIECES_FLOATS, width);
+        c->data_rows = tile_rows(large ? LARGE_FLOATS : PIECES_FLOATS, width);
     }
     return width;
 }
@@ -97,7 +108,7 @@ void pixels_plan(struct convolution *c, enum layout x_layout)
     c->y_layout = LAYOUT_NHWC;
     if (weights < APART_WEIGHTS && rows_pay(c)) {
         size_t columns = plan_rows(c), adjoint_columns;
-        c->data_rows = adjoint_of(c, &adjoint_columns).output_rows;
+        c->data_output_rows = adjoint_of(c, &adjoint_columns).output_rows;
         c->transposed = weights;
         c->scratch = (columns > adjoint_columns ? columns : adjoint_columns) + SLACK;
         return;
@@ -107,7 +118,7 @@ void pixels_plan(struct convolution *c, enum layout x_layout)
     c->transposed = c->pieces && w->g == 1 ? weights : 0;
     if (w->g == 1 && weights >= APART_WEIGHTS)
         plan_weight_tiles(c);
-    c->scratch = (size_t)c->rows * width + SLACK;
+    c->scratch = (size_t)c->data_rows * width + SLACK;
 }
 
 void pixels_transpose(const struct convolution *c, const struct kernels *k, const float *weights,
@@ -137,11 +148,12 @@ static int parts_of(const struct convolution *c)
     return ceil_divide((size_t)c->window.oh, (size_t)c->output_rows);
 }
 
-static int rows_tiles(const struct convolution *c, int n)
+/* Tiles of at most `rows` output pixels, or by rows as planned. */
+static int tiles_of(const struct convolution *c, int n, int rows)
 {
     if (c->by_rows)
         return n * parts_of(c);
-    return ceil_divide((size_t)n * output_pixels(&c->window), (size_t)c->rows);
+    return ceil_divide((size_t)n * output_pixels(&c->window), (size_t)rows);
 }
 
 static struct rows image_rows_of(const struct convolution *c, int index)
@@ -220,7 +232,7 @@ static void convolve(const struct convolution *c, const struct kernels *k, int n
                      const float *weights, bool add, float *y, float *scratch)
 {
     const struct window *w = &c->window;
-    int ocg = w->oc / w->g, tiles = rows_tiles(c, n);
+    int ocg = w->oc / w->g, tiles = tiles_of(c, n, c->rows);
     for (int t = 0; t < tiles; t++) {
         struct rows rows = rows_of(c, n, tiles, t);
         for (int group = 0; group < w->g; group++) {
@@ -243,70 +255,80 @@ void pixels_forward(const struct convolution *c, const struct kernels *k, int n,
     convolve(c, k, n, x, weights, false, y, scratch);
 }
 
-static void weight_gradient(const struct convolution *c, const struct kernels *k,
-                            const struct rows *rows, const struct block *b, struct matrix columns,
-                            const float *dy, bool add, float *dw)
+static void weight_gradient(const struct convolution *c, const struct kernels *k, int n,
+                            const float *x, const float *dy, bool add, float *dw, float *scratch)
 {
     const struct window *w = &c->window;
-    int ocg = w->oc / w->g;
-    struct product p = {b->width, ocg, rows->count, .add = add, .stride = ocg};
-    p.a = columns;
-    p.a.transposed = true;
-    p.b = (struct matrix){dy + outputs_at(w, rows, b), w->oc, false};
-    p.c = dw + b->weights;
-    k->product(p, c->pieces);
+    int ocg = w->oc / w->g, tiles = tiles_of(c, n, c->weight_rows);
+    for (int t = 0; t < tiles; t++) {
+        struct rows rows = rows_of(c, n, tiles, t);
+        for (int group = 0; group < w->g; group++) {
+            for (int k0 = 0; k0 < w->kh; k0 += c->kernel_rows) {
+                struct block b = block_of(c, group, k0);
+                struct product p = {b.width, ocg, rows.count, .add = add || t > 0, .stride = ocg};
+                p.a = columns_of(c, k, &rows, &b, x, scratch);
+                p.a.transposed = true;
+                p.b = (struct matrix){dy + outputs_at(w, &rows, &b), w->oc, false};
+                p.c = dw + b.weights;
+                k->product(p, c->pieces);
+            }
+        }
+    }
 }
 
 /* The gradient of the columns: added to dx by col2im, or made where it belongs in a pointwise
  * convolution's dx. `transposed` [oc, taps] are the weights as the product takes them; where there
  * are none, cblas transposes. */
-static void data_gradient(const struct convolution *c, const struct kernels *k,
-                          const struct rows *rows, const struct block *b, const float *weights,
-                          const float *transposed, const float *dy, bool add, float *dx,
-                          float *scratch)
+static void data_gradient(const struct convolution *c, const struct kernels *k, int n,
+                          const float *weights, const float *transposed, const float *dy, bool add,
+                          float *dx, float *scratch)
 {
     const struct window *w = &c->window;
-    int ocg = w->oc / w->g;
+    int ocg = w->oc / w->g, tiles = tiles_of(c, n, c->data_rows);
     bool pointwise = c->lowering == LOWERING_POINTWISE;
-    struct product p = {rows->count, b->width, ocg, .stride = b->width};
-    p.a = (struct matrix){dy + outputs_at(w, rows, b), w->oc, false};
-    p.b = (struct matrix){weights + b->weights, ocg, true};
-    if (transposed)
-        p.b = (struct matrix){transposed + b->k0 * w->kw * w->ic, filter_taps(w), false};
-    p.add = pointwise && add;
-    p.c = pointwise ? dx + rows->first * (size_t)w->ic : scratch;
-    k->product(p, c->pieces);
-    if (!pointwise)
-        k->col2im_pixels(w, c->x_layout, rows->first, (size_t)rows->count, b->k0, b->k1, b->c0,
-                         b->c1, scratch, dx);
+    for (int t = 0; t < tiles; t++) {
+        struct rows rows = rows_of(c, n, tiles, t);
+        for (int group = 0; group < w->g; group++) {
+            for (int k0 = 0; k0 < w->kh; k0 += c->kernel_rows) {
+                struct block b = block_of(c, group, k0);
+                struct product p = {rows.count, b.width, ocg, .stride = b.width};
+                p.a = (struct matrix){dy + outputs_at(w, &rows, &b), w->oc, false};
+                p.b = (struct matrix){weights + b.weights, ocg, true};
+                if (transposed)
+                    p.b = (struct matrix){transposed + b.k0 * w->kw * w->ic, filter_taps(w), false};
+                p.add = pointwise && add;
+                p.c = pointwise ? dx + rows.first * (size_t)w->ic : scratch;
+                k->product(p, c->pieces);
+                if (!pointwise)
+                    k->col2im_pixels(w, c->x_layout, rows.first, (size_t)rows.count, b.k0, b.k1,
+                                     b.c0, b.c1, scratch, dx);
+            }
+        }
+    }
+}
+
+/* By rows: the convolution of dy. */
+static void data_gradient_by_rows(const struct convolution *c, const struct kernels *k, int n,
+                                  const float *transposed, const float *dy, bool add, float *dx,
+                                  float *scratch)
+{
+    size_t columns;
+    struct convolution adjoint = adjoint_of(c, &columns);
+    adjoint.output_rows =
+        smaller_of(c->data_output_rows, c->window.ih); /* as planned, though x be cut */
+    convolve(&adjoint, k, n, dy, transposed, add, dx, scratch);
 }
 
 void pixels_backward(const struct convolution *c, const struct kernels *k, int n, const float *x,
                      const float *weights, const float *transposed, const float *dy, bool add_dx,
                      float *dx, bool add_dw, float *dw, float *scratch)
 {
-    const struct window *w = &c->window;
-    int tiles = rows_tiles(c, n);
-    if (dx && c->by_rows) {
-        size_t columns;
-        struct convolution adjoint = adjoint_of(c, &columns);
-        adjoint.output_rows = smaller_of(c->data_rows, w->ih); /* as planned, though x be cut */
-        convolve(&adjoint, k, n, dy, transposed, add_dx, dx, scratch);
-        dx = NULL;
-    }
-    for (int t = 0; t < tiles; t++) {
-        struct rows rows = rows_of(c, n, tiles, t);
-        for (int group = 0; group < w->g; group++) {
-            for (int k0 = 0; k0 < w->kh; k0 += c->kernel_rows) {
-                struct block b = block_of(c, group, k0);
-                if (dw)
-                    weight_gradient(c, k, &rows, &b, columns_of(c, k, &rows, &b, x, scratch), dy,
-                                    add_dw || t > 0, dw);
-                if (dx)
-                    data_gradient(c, k, &rows, &b, weights, transposed, dy, add_dx, dx, scratch);
-            }
-        }
-    }
+    if (dx && c->by_rows)
+        data_gradient_by_rows(c, k, n, transposed, dy, add_dx, dx, scratch);
+    else if (dx)
+        data_gradient(c, k, n, weights, transposed, dy, add_dx, dx, scratch);
+    if (dw)
+        weight_gradient(c, k, n, x, dy, add_dw, dw, scratch);
 }
 
 /* The convolution of one tap alone, whose columns are a part of x, moved. */
@@ -326,7 +348,7 @@ void pixels_weights_tile(const struct convolution *c, const struct kernels *k, i
 {
     const struct window *w = &c->window;
     int taps = w->kh * w->kw, tap = tile % taps, first = tile / taps * c->weight_filters;
-    int tiles = rows_tiles(c, n);
+    int tiles = tiles_of(c, n, c->weight_rows);
     const struct convolution one = tap_of(c, tap);
     struct block b = {.k1 = 1, .c1 = w->ic, .width = w->ic, .y = first};
     b.weights = (size_t)tap * (size_t)w->ic * (size_t)w->oc + (size_t)first;
