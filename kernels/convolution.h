@@ -33,6 +33,7 @@ struct convolution {
     int data_output_rows;           /* by rows, pixels first: the same of the data gradient */
     struct window columns;          /* the same: the window whose columns are gathered: this one, */
     bool by_rows;       /* or its first kernel row, whose columns serve a product for each */
+    bool by_taps;       /* pixels first, forward: a column matrix a tap */
     int merged;         /* > 0: so many groups at a time as one dense block: see groups.c */
     int weight_tiles;   /* > 0: the weight gradient is cut over weights instead of over images */
     int weight_filters; /* then: output channels a tile */

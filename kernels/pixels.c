@@ -16,7 +16,9 @@ enum {
     LARGE_FLOATS = 384 * 1024,  /* or just so, where cblas packs them, */
     PIECES_ROWS = 128,          /* but it has so many rows at least */
     WEIGHT_ROWS = 128,          /* the weight gradient's tiles: their sums stay in L2 */
-    SPLIT_CHANNELS = 256,       /* from here on one kernel row at a time */
+    TAP_CHANNELS = 64,          /* from here on forward a tap at a time, */
+    TAP_ROWS = 256,             /* in pieces by so many rows, */
+    SPLIT_CHANNELS = 256,       /* and from here on backward one kernel row */
     ROWS_CHANNELS = 192,        /* by rows up to so many channels, in and out, */
     ROWS_PIXELS = 64,           /* and from so many pixels on: products are of one image */
     APART_WEIGHTS = 512 * 1024, /* from so many weights on their gradient is cut over weights: a */
@@ -42,8 +44,8 @@ static size_t plan_tiles(struct convolution *c)
     c->pieces = small_is_fast && w->oc / w->g <= PIECES_FILTERS;
     if (c->pieces) {
         bool large = product_is_large((int)width, w->oc / w->g);
-        c->rows = tile_rows(PIECES_FLOATS, width);
         c->data_rows = tile_rows(large ? LARGE_FLOATS : PIECES_FLOATS, width);
+        c->rows = c->by_taps ? smaller_of(TAP_ROWS, c->data_rows) : tile_rows(PIECES_FLOATS, width);
     }
     return width;
 }
@@ -113,12 +115,13 @@ void pixels_plan(struct convolution *c, enum layout x_layout)
         c->scratch = (columns > adjoint_columns ? columns : adjoint_columns) + SLACK;
         return;
     }
+    c->by_taps = w->g == 1 && w->ic >= TAP_CHANNELS && w->kh * w->kw > 1;
     c->kernel_rows = w->ic / w->g >= SPLIT_CHANNELS ? 1 : w->kh;
     size_t width = plan_tiles(c);
     c->transposed = c->pieces && w->g == 1 ? weights : 0;
     if (w->g == 1 && weights >= APART_WEIGHTS)
         plan_weight_tiles(c);
-    c->scratch = (size_t)c->data_rows * width + SLACK;
+    c->scratch = (size_t)c->data_rows * width + SLACK; /* the most of the three */
 }
 
 void pixels_transpose(const struct convolution *c, const struct kernels *k, const float *weights,
@@ -222,6 +225,30 @@ static struct matrix columns_of(const struct convolution *c, const struct kernel
     return (struct matrix){scratch + before, b->width, false};
 }
 
+/* The convolution of one tap alone, whose columns are a part of x, moved. */
+static struct convolution tap_of(const struct convolution *c, int tap)
+{
+    struct convolution one = *c;
+    struct window *w = &one.window;
+    w->pt -= tap / w->kw * w->dh;
+    w->pl -= tap % w->kw * w->dw;
+    w->kh = w->kw = w->dh = w->dw = 1;
+    return one;
+}
+
+static size_t tap_weights(const struct window *w, int tap)
+{
+    return (size_t)tap * (size_t)w->ic * (size_t)w->oc;
+}
+
+static struct matrix tap_columns(const struct convolution *c, const struct kernels *k,
+                                 const struct rows *rows, int tap, const float *x, float *scratch)
+{
+    const struct convolution one = tap_of(c, tap);
+    const struct block b = {.k1 = 1, .c1 = c->window.ic, .width = c->window.ic};
+    return columns_of(&one, k, rows, &b, x, scratch);
+}
+
 /* Those rows of y, or of dy, from a block's first output channel on. */
 static size_t outputs_at(const struct window *w, const struct rows *rows, const struct block *b)
 {
@@ -249,10 +276,30 @@ static void convolve(const struct convolution *c, const struct kernels *k, int n
     }
 }
 
+static void convolve_by_taps(const struct convolution *c, const struct kernels *k, int n,
+                             const float *x, const float *weights, float *y, float *scratch)
+{
+    const struct window *w = &c->window;
+    int tiles = tiles_of(c, n, c->rows);
+    for (int t = 0; t < tiles; t++) {
+        struct rows rows = rows_of(c, n, tiles, t);
+        for (int tap = 0; tap < w->kh * w->kw; tap++) {
+            struct product p = {rows.count, w->oc, w->ic, .add = tap > 0, .stride = w->oc};
+            p.a = tap_columns(c, k, &rows, tap, x, scratch);
+            p.b = (struct matrix){weights + tap_weights(w, tap), w->oc, false};
+            p.c = y + rows.first * (size_t)w->oc;
+            k->product(p, c->pieces);
+        }
+    }
+}
+
 void pixels_forward(const struct convolution *c, const struct kernels *k, int n, const float *x,
                     const float *weights, float *y, float *scratch)
 {
-    convolve(c, k, n, x, weights, false, y, scratch);
+    if (c->by_taps)
+        convolve_by_taps(c, k, n, x, weights, y, scratch);
+    else
+        convolve(c, k, n, x, weights, false, y, scratch);
 }
 
 static void weight_gradient(const struct convolution *c, const struct kernels *k, int n,
@@ -331,17 +378,6 @@ void pixels_backward(const struct convolution *c, const struct kernels *k, int n
         weight_gradient(c, k, n, x, dy, add_dw, dw, scratch);
 }
 
-/* The convolution of one tap alone, whose columns are a part of x, moved. */
-static struct convolution tap_of(const struct convolution *c, int tap)
-{
-    struct convolution one = *c;
-    struct window *w = &one.window;
-    w->pt -= tap / w->kw * w->dh;
-    w->pl -= tap % w->kw * w->dw;
-    w->kh = w->kw = w->dh = w->dw = 1;
-    return one;
-}
-
 /* A tile is one tap of some filters. */
 void pixels_weights_tile(const struct convolution *c, const struct kernels *k, int n, int tile,
                          const float *x, const float *dy, float *dw, float *scratch)
@@ -349,17 +385,14 @@ void pixels_weights_tile(const struct convolution *c, const struct kernels *k, i
     const struct window *w = &c->window;
     int taps = w->kh * w->kw, tap = tile % taps, first = tile / taps * c->weight_filters;
     int tiles = tiles_of(c, n, c->weight_rows);
-    const struct convolution one = tap_of(c, tap);
-    struct block b = {.k1 = 1, .c1 = w->ic, .width = w->ic, .y = first};
-    b.weights = (size_t)tap * (size_t)w->ic * (size_t)w->oc + (size_t)first;
     for (int t = 0; t < tiles; t++) {
         struct rows rows = rows_of(c, n, tiles, t);
         struct product p = {w->ic, smaller_of(c->weight_filters, w->oc - first), rows.count,
                             .add = t > 0, .stride = w->oc};
-        p.a = columns_of(&one, k, &rows, &b, x, scratch);
+        p.a = tap_columns(c, k, &rows, tap, x, scratch);
         p.a.transposed = true;
-        p.b = (struct matrix){dy + outputs_at(w, &rows, &b), w->oc, false};
-        p.c = dw + b.weights;
+        p.b = (struct matrix){dy + rows.first * (size_t)w->oc + first, w->oc, false};
+        p.c = dw + tap_weights(w, tap) + first;
         k->product(p, c->pieces);
     }
 }
