@@ -118,7 +118,8 @@ static void timed_product(struct product p, bool pieces)
 /* Bytes of columns, and of the part of the image that they are copies of. */
 static double pixels_bytes(const struct window *w, size_t rows, int k0, int k1, int c0, int c1)
 {
-    const double inputs = (double)rows * w->sh * w->sw, channels = c1 - c0;
+    const double sh = w->sh < k1 - k0 ? w->sh : k1 - k0, sw = w->sw < w->kw ? w->sw : w->kw;
+    const double inputs = (double)rows * sh * sw, channels = c1 - c0;
     return sizeof(float) * channels * ((double)rows * (k1 - k0) * w->kw + inputs);
 }
 
@@ -523,7 +524,7 @@ static void measure(const struct arrays *a, const struct row *row, double peak)
          : row->run == conv_data  ? "product, data gradient"
                                   : "product, weight gradient",
          peak, 0, &product);
-    /* What forward gathers, the weight gradient gathers again. */
+    /* The weight gradient gathers the same floats, though in other pieces. */
     if (row->run == conv_forward)
         keep(a, "im2col", peak, 0, &im2col);
     keep(a, "col2im", peak, 0, &col2im);

@@ -26,14 +26,14 @@ struct convolution {
     struct window window;
     enum lowering lowering;
     enum layout x_layout, y_layout; /* what the kernels are fastest with; x may be either */
-    int rows;                       /* output pixels a tile of columns, at the most: forward, */
-    int data_rows, weight_rows;     /* of the data gradient (the most), of the weight gradient */
+    int rows;                       /* output pixels a tile of columns, at the most */
+    int tap_rows;                   /* > 0: forward a tap at a time, and by so many pixels */
+    int weight_rows;                /* the same of the weight gradient, where not by rows */
     int kernel_rows;                /* kernel rows a column matrix, at the most */
     int output_rows;                /* taps first, and by rows: output rows of an image a tile */
-    int data_output_rows;           /* by rows, pixels first: the same of the data gradient */
+    int data_rows;                  /* by rows, pixels first: the same of the data gradient */
     struct window columns;          /* the same: the window whose columns are gathered: this one, */
     bool by_rows;       /* or its first kernel row, whose columns serve a product for each */
-    bool by_taps;       /* pixels first, forward: a column matrix a tap */
     int merged;         /* > 0: so many groups at a time as one dense block: see groups.c */
     int weight_tiles;   /* > 0: the weight gradient is cut over weights instead of over images */
     int weight_filters; /* then: output channels a tile */

@@ -1,5 +1,6 @@
 /* Convolutions of many channels, pixels first: columns [pixels, taps], as many output pixels of the
- * mini-batch as a tile has. A pointwise convolution is one whose columns are its input.
+ * mini-batch as a tile has, of the whole kernel, of a kernel row or of a tap. A pointwise
+ * convolution is one whose columns are its input.
  *
  * By rows, where strides are 1: a tile is some rows of an image, and its columns are those of one
  * kernel row over all rows that any kernel row meets. The columns of kernel row ki begin ki rows
@@ -10,15 +11,15 @@
 #include "lowered.h"
 
 enum {
-    TILE_ROWS = 512,            /* output pixels a tile: 64 to 256 cost 3 to 14 % of a step */
+    TILE_ROWS = 512,            /* output pixels a tile, at the most */
     PIECES_FILTERS = 256,       /* up to so many output channels products in pieces are faster: */
-    PIECES_FLOATS = 192 * 1024, /* then a tile's columns fit into L2 beside the rest, */
-    LARGE_FLOATS = 384 * 1024,  /* or just so, where cblas packs them, */
+    PIECES_FLOATS = 400 * 1000, /* then a tile's columns fit into L2, */
     PIECES_ROWS = 128,          /* but it has so many rows at least */
-    WEIGHT_ROWS = 128,          /* the weight gradient's tiles: their sums stay in L2 */
-    TAP_CHANNELS = 64,          /* from here on forward a tap at a time, */
-    TAP_ROWS = 256,             /* in pieces by so many rows, */
-    SPLIT_CHANNELS = 256,       /* and from here on backward one kernel row */
+    TAP_CHANNELS = 64,          /* in pieces and from here on forward a tap at a time, */
+    TAP_ROWS = 256,             /* by so many rows: columns, weights and sums fit into L2 */
+    WEIGHT_FLOATS = 384 * 1024, /* up to here the sums of a weight gradient stay in L2, */
+    WEIGHT_ROWS = 128,          /* beside tiles of so many rows */
+    SPLIT_CHANNELS = 256,       /* from here on otherwise one kernel row at a time */
     ROWS_CHANNELS = 192,        /* by rows up to so many channels, in and out, */
     ROWS_PIXELS = 64,           /* and from so many pixels on: products are of one image */
     APART_WEIGHTS = 512 * 1024, /* from so many weights on their gradient is cut over weights: a */
@@ -27,25 +28,16 @@ enum {
     SLACK = 64                  /* floats past a matrix */
 };
 
-static int tile_rows(size_t floats, size_t width)
-{
-    size_t rows = floats / width;
-    return rows > PIECES_ROWS ? smaller_of((int)rows, TILE_ROWS) : PIECES_ROWS;
-}
-
 /* Floats of the widest column matrix's row; sets how many rows a tile has. */
 static size_t plan_tiles(struct convolution *c)
 {
     const struct window *w = &c->window;
     size_t width = (size_t)c->kernel_rows * (size_t)w->kw * (size_t)(w->ic / w->g);
-    bool small_is_fast = product_small_is_fast();
-    c->rows = c->data_rows = TILE_ROWS;
-    c->weight_rows = small_is_fast ? WEIGHT_ROWS : TILE_ROWS;
-    c->pieces = small_is_fast && w->oc / w->g <= PIECES_FILTERS;
+    c->rows = TILE_ROWS;
+    c->pieces = product_small_is_fast() && w->oc / w->g <= PIECES_FILTERS;
     if (c->pieces) {
-        bool large = product_is_large((int)width, w->oc / w->g);
-        c->data_rows = tile_rows(large ? LARGE_FLOATS : PIECES_FLOATS, width);
-        c->rows = c->by_taps ? smaller_of(TAP_ROWS, c->data_rows) : tile_rows(PIECES_FLOATS, width);
+        size_t rows = PIECES_FLOATS / width;
+        c->rows = rows > PIECES_ROWS ? smaller_of((int)rows, TILE_ROWS) : PIECES_ROWS;
     }
     return width;
 }
@@ -101,6 +93,16 @@ static void plan_weight_tiles(struct convolution *c)
     c->weight_tiles = taps * ceil_divide((size_t)filters, (size_t)c->weight_filters);
 }
 
+static int weight_rows(const struct convolution *c)
+{
+    const struct window *w = &c->window;
+    size_t sums = (size_t)filter_taps(w) * (size_t)w->oc;
+    if (c->weight_tiles > 0)
+        sums = (size_t)w->ic * (size_t)c->weight_filters;
+    bool fit = product_small_is_fast() && sums <= WEIGHT_FLOATS;
+    return fit ? smaller_of(WEIGHT_ROWS, c->rows) : c->rows;
+}
+
 void pixels_plan(struct convolution *c, enum layout x_layout)
 {
     const struct window *w = &c->window;
@@ -110,18 +112,20 @@ void pixels_plan(struct convolution *c, enum layout x_layout)
     c->y_layout = LAYOUT_NHWC;
     if (weights < APART_WEIGHTS && rows_pay(c)) {
         size_t columns = plan_rows(c), adjoint_columns;
-        c->data_output_rows = adjoint_of(c, &adjoint_columns).output_rows;
+        c->data_rows = adjoint_of(c, &adjoint_columns).output_rows;
         c->transposed = weights;
         c->scratch = (columns > adjoint_columns ? columns : adjoint_columns) + SLACK;
         return;
     }
-    c->by_taps = w->g == 1 && w->ic >= TAP_CHANNELS && w->kh * w->kw > 1;
     c->kernel_rows = w->ic / w->g >= SPLIT_CHANNELS ? 1 : w->kh;
     size_t width = plan_tiles(c);
     c->transposed = c->pieces && w->g == 1 ? weights : 0;
     if (w->g == 1 && weights >= APART_WEIGHTS)
         plan_weight_tiles(c);
-    c->scratch = (size_t)c->data_rows * width + SLACK; /* the most of the three */
+    if (c->pieces && w->g == 1 && w->ic >= TAP_CHANNELS && w->kh * w->kw > 1)
+        c->tap_rows = smaller_of(TAP_ROWS, c->rows);
+    c->weight_rows = weight_rows(c);
+    c->scratch = (size_t)c->rows * width + SLACK;
 }
 
 void pixels_transpose(const struct convolution *c, const struct kernels *k, const float *weights,
@@ -236,17 +240,11 @@ static struct convolution tap_of(const struct convolution *c, int tap)
     return one;
 }
 
-static size_t tap_weights(const struct window *w, int tap)
+/* Its weights [ic, oc] and output channels, from filter `first` on. */
+static struct block tap_block(const struct window *w, int tap, int first)
 {
-    return (size_t)tap * (size_t)w->ic * (size_t)w->oc;
-}
-
-static struct matrix tap_columns(const struct convolution *c, const struct kernels *k,
-                                 const struct rows *rows, int tap, const float *x, float *scratch)
-{
-    const struct convolution one = tap_of(c, tap);
-    const struct block b = {.k1 = 1, .c1 = c->window.ic, .width = c->window.ic};
-    return columns_of(&one, k, rows, &b, x, scratch);
+    size_t weights = (size_t)tap * (size_t)w->ic * (size_t)w->oc + (size_t)first;
+    return (struct block){.k1 = 1, .c1 = w->ic, .width = w->ic, .weights = weights, .y = first};
 }
 
 /* Those rows of y, or of dy, from a block's first output channel on. */
@@ -280,14 +278,16 @@ static void convolve_by_taps(const struct convolution *c, const struct kernels *
                              const float *x, const float *weights, float *y, float *scratch)
 {
     const struct window *w = &c->window;
-    int tiles = tiles_of(c, n, c->rows);
+    int tiles = tiles_of(c, n, c->tap_rows);
     for (int t = 0; t < tiles; t++) {
         struct rows rows = rows_of(c, n, tiles, t);
         for (int tap = 0; tap < w->kh * w->kw; tap++) {
-            struct product p = {rows.count, w->oc, w->ic, .add = tap > 0, .stride = w->oc};
-            p.a = tap_columns(c, k, &rows, tap, x, scratch);
-            p.b = (struct matrix){weights + tap_weights(w, tap), w->oc, false};
-            p.c = y + rows.first * (size_t)w->oc;
+            const struct convolution one = tap_of(c, tap);
+            struct block b = tap_block(w, tap, 0);
+            struct product p = {rows.count, w->oc, b.width, .add = tap > 0, .stride = w->oc};
+            p.a = columns_of(&one, k, &rows, &b, x, scratch);
+            p.b = (struct matrix){weights + b.weights, w->oc, false};
+            p.c = y + outputs_at(w, &rows, &b);
             k->product(p, c->pieces);
         }
     }
@@ -296,7 +296,7 @@ static void convolve_by_taps(const struct convolution *c, const struct kernels *
 void pixels_forward(const struct convolution *c, const struct kernels *k, int n, const float *x,
                     const float *weights, float *y, float *scratch)
 {
-    if (c->by_taps)
+    if (c->tap_rows > 0)
         convolve_by_taps(c, k, n, x, weights, y, scratch);
     else
         convolve(c, k, n, x, weights, false, y, scratch);
@@ -331,7 +331,7 @@ static void data_gradient(const struct convolution *c, const struct kernels *k, 
                           float *dx, float *scratch)
 {
     const struct window *w = &c->window;
-    int ocg = w->oc / w->g, tiles = tiles_of(c, n, c->data_rows);
+    int ocg = w->oc / w->g, tiles = tiles_of(c, n, c->rows);
     bool pointwise = c->lowering == LOWERING_POINTWISE;
     for (int t = 0; t < tiles; t++) {
         struct rows rows = rows_of(c, n, tiles, t);
@@ -361,8 +361,7 @@ static void data_gradient_by_rows(const struct convolution *c, const struct kern
 {
     size_t columns;
     struct convolution adjoint = adjoint_of(c, &columns);
-    adjoint.output_rows =
-        smaller_of(c->data_output_rows, c->window.ih); /* as planned, though x be cut */
+    adjoint.output_rows = smaller_of(c->data_rows, c->window.ih); /* as planned, though x be cut */
     convolve(&adjoint, k, n, dy, transposed, add, dx, scratch);
 }
 
@@ -385,14 +384,16 @@ void pixels_weights_tile(const struct convolution *c, const struct kernels *k, i
     const struct window *w = &c->window;
     int taps = w->kh * w->kw, tap = tile % taps, first = tile / taps * c->weight_filters;
     int tiles = tiles_of(c, n, c->weight_rows);
+    const struct convolution one = tap_of(c, tap);
+    struct block b = tap_block(w, tap, first);
     for (int t = 0; t < tiles; t++) {
         struct rows rows = rows_of(c, n, tiles, t);
         struct product p = {w->ic, smaller_of(c->weight_filters, w->oc - first), rows.count,
                             .add = t > 0, .stride = w->oc};
-        p.a = tap_columns(c, k, &rows, tap, x, scratch);
+        p.a = columns_of(&one, k, &rows, &b, x, scratch);
         p.a.transposed = true;
-        p.b = (struct matrix){dy + rows.first * (size_t)w->oc + first, w->oc, false};
-        p.c = dw + tap_weights(w, tap) + first;
+        p.b = (struct matrix){dy + outputs_at(w, &rows, &b), w->oc, false};
+        p.c = dw + b.weights;
         k->product(p, c->pieces);
     }
 }

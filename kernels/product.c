@@ -29,11 +29,6 @@ bool product_small_is_fast(void)
     return false;
 }
 
-bool product_is_large(int n, int k)
-{
-    return n > LARGE_N && k > LARGE_K;
-}
-
 static int least(int a, int b)
 {
     return a < b ? a : b;
@@ -89,7 +84,8 @@ static bool is_small(const struct product *p)
 
 void product(struct product p, bool pieces)
 {
-    if (pieces && !is_small(&p) && !product_is_large(p.n, p.k) && !p.b.transposed)
+    bool large = p.n > LARGE_N && p.k > LARGE_K;
+    if (pieces && !is_small(&p) && !large && !p.b.transposed)
         multiply_pieces(&p);
     else
         multiply(&p, 0, p.m, 0, p.n, 0, p.k);

@@ -32,9 +32,6 @@ struct product {
 /* Whether the BLAS in use multiplies small matrices without packing them. */
 bool product_small_is_fast(void);
 
-/* Whether a product of n columns and k terms is in one call anyhow: packing costs it nothing. */
-bool product_is_large(int n, int k);
-
 /* In one call, or, where `pieces` (product_small_is_fast()) and the shape is one for it, in pieces;
  * a transposed b never is in pieces: OpenBLAS's small kernels are poor at it. */
 void product(struct product p, bool pieces);

@@ -88,8 +88,8 @@ static void plan(const struct node *node, struct node_plan *plan)
     plan->needs_input = true;
     plan->weight_tiles = c->weight_tiles;
     plan->accumulates = c->weight_tiles == 0;
-    if (c->data_rows > 0) /* the largest of its tiles */
-        plan->images = (c->data_rows + shape_pixels(node->out) - 1) / shape_pixels(node->out);
+    if (c->rows > 0)
+        plan->images = (c->rows + shape_pixels(node->out) - 1) / shape_pixels(node->out);
 }
 
 static struct shape reads(const struct node *node)

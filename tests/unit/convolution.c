@@ -45,8 +45,10 @@ static const struct shape shapes[] = {
     {3, 12, 21, 20, 24, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
     {2, 8, 16, 32, 8, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1}, /* a full tile: all of the scratch */
     {2, 24, 8, 9, 20, 1, 1, 2, 2, 1, 1, 0, 0, 0, 0, 1},
-    {3, 16, 30, 29, 24, 3, 3, 2, 1, 1, 1, 1, 1, 0, 1, 1},   /* several tiles of each product */
-    {1, 1100, 29, 20, 12, 2, 1, 1, 1, 1, 1, 0, 0, 1, 0, 1}, /* by taps, and tiles are narrower */
+    {3, 16, 30, 29, 24, 3, 3, 2, 1, 1, 1, 1, 1, 0, 1, 1}, /* several tiles of each product */
+    /* forward by taps, also in tiles so large that their columns are all of the scratch */
+    {2, 70, 37, 31, 33, 3, 3, 2, 1, 1, 2, 1, 3, 2, 0, 1},
+    {1, 1600, 29, 20, 12, 2, 1, 1, 1, 1, 1, 0, 0, 1, 0, 1},
     {2, 10, 4, 5, 3, 1, 1, 1, 1, 1, 1, 1, 0, 0, 2, 1},
     {1, 9, 3, 2, 8, 5, 7, 1, 1, 1, 1, 4, 6, 3, 5, 1},
     /* by rows: one part an image and several, the last one shorter */
@@ -66,7 +68,7 @@ static const struct shape shapes[] = {
     {3, 1, 5, 4, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1},
     {2, 24, 7, 5, 19, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1},
     {3, 18, 19, 20, 65, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1},
-    {2, 1024, 3, 3, 513, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1},
+    {58, 1024, 3, 3, 513, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1},
     /* groups */
     {2, 8, 7, 6, 12, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 2},
     {3, 12, 21, 20, 8, 3, 2, 2, 1, 1, 2, 1, 1, 0, 1, 4},
@@ -397,9 +399,8 @@ Test(convolution, is_the_naive_sum_under_every_plan)
 Test(convolution, the_tested_shapes_reach_every_plan)
 {
     size_t lowerings[4] = {0}, taps_layouts[2][2] = {{0}}, weights_apart[4] = {0};
-    size_t narrow_slices[4] = {0}, parts = 0, tiles[2] = {0}, kernel_rows = 0, by_rows = 0,
-           by_taps = 0;
-    size_t short_parts = 0;
+    size_t narrow_slices[4] = {0}, tiles[4][2] = {{0}}, parts = 0, kernel_rows = 0, by_rows = 0;
+    size_t short_parts = 0, by_taps = 0, full_taps = 0;
     for (size_t i = 0; i < COUNT(shapes); i++) {
         const struct window w = window_of(&shapes[i]);
         const struct convolution c = convolution_plan(w);
@@ -416,10 +417,9 @@ Test(convolution, the_tested_shapes_reach_every_plan)
         }
         const int pixels = shapes[i].n * w.oh * w.ow;
         weights_apart[c.lowering] += c.weight_tiles > 0;
-        if (c.lowering == LOWERING_PIXELS && pixels > c.data_rows) {
-            tiles[c.weight_tiles > 0]++;
-            by_taps += c.by_taps;
-        }
+        tiles[c.lowering][c.weight_tiles > 0] += c.rows > 0 && pixels > c.rows;
+        by_taps += c.tap_rows > 0 && pixels > c.tap_rows;
+        full_taps += c.tap_rows > 0 && pixels > c.tap_rows && c.tap_rows == c.rows && w.kw == 1;
         kernel_rows += c.rows > 0 && c.kernel_rows < w.kh;
         narrow_slices[c.lowering] += c.weight_tiles > 0 && w.oc % c.weight_filters != 0;
     }
@@ -430,13 +430,18 @@ Test(convolution, the_tested_shapes_reach_every_plan)
         cr_expect_gt(taps_layouts[rows][LAYOUT_NCHW], 0, "by_rows %d", rows);
     }
     cr_expect_gt(by_rows, 0);
-    cr_expect_gt(by_taps, 0);
+    if (product_small_is_fast()) {
+        cr_expect_gt(by_taps, full_taps);
+        cr_expect_gt(full_taps, 0);
+    }
     cr_expect_gt(short_parts, 0);
     cr_expect_gt(weights_apart[LOWERING_PIXELS], 0);
     cr_expect_gt(weights_apart[LOWERING_POINTWISE], 0);
     cr_expect_gt(parts, 0);
-    cr_expect_gt(tiles[false], 0);
-    cr_expect_gt(tiles[true], 0);
+    for (int apart = 0; apart < 2; apart++) {
+        cr_expect_gt(tiles[LOWERING_PIXELS][apart], 0, "apart %d", apart);
+        cr_expect_gt(tiles[LOWERING_POINTWISE][apart], 0, "apart %d", apart);
+    }
     cr_expect_gt(kernel_rows, 0);
     cr_expect_gt(narrow_slices[LOWERING_PIXELS], 0);
     cr_expect_gt(narrow_slices[LOWERING_POINTWISE], 0);
@@ -451,6 +456,8 @@ Test(convolution, the_plan_wants_the_layout_it_is_made_for)
         cr_expect_eq(wanted.lowering, same.lowering);
         cr_expect_eq(wanted.y_layout, same.y_layout);
         cr_expect_eq(wanted.rows, same.rows);
+        cr_expect_eq(wanted.tap_rows, same.tap_rows);
+        cr_expect_eq(wanted.weight_rows, same.weight_rows);
         cr_expect_eq(wanted.weight_tiles, same.weight_tiles);
         cr_expect_eq(wanted.scratch, same.scratch);
     }
