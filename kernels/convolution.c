@@ -64,24 +64,26 @@ struct convolution convolution_cut(const struct convolution *c, int ih, int iw, 
     return cut;
 }
 
-void convolution_weight_strides(const struct convolution *c, size_t strides[5])
+void convolution_weights(const struct convolution *c, int sizes[5], size_t strides[5])
 {
     const struct window *w = &c->window;
-    size_t icg = (size_t)(w->ic / w->g), ocg = (size_t)(w->oc / w->g);
+    sizes[0] = c->slices > 0 && !c->merged ? c->slices : w->g;
+    sizes[1] = w->oc / sizes[0], sizes[2] = w->ic / w->g, sizes[3] = w->kh, sizes[4] = w->kw;
+    size_t icg = (size_t)sizes[2], filters = (size_t)sizes[1];
     size_t kh = (size_t)w->kh, kw = (size_t)w->kw;
-    size_t group, out, in, row, column;
+    size_t slice, out, in, row, column;
     if (c->lowering == LOWERING_DEPTHWISE) {
-        group = 1, out = 0, in = 0, row = kw * (size_t)w->ic, column = (size_t)w->ic;
+        slice = 1, out = 0, in = 0, row = kw * (size_t)w->ic, column = (size_t)w->ic;
     } else if (c->lowering == LOWERING_TAPS) {
         bool filters_inner = c->y_layout == LAYOUT_NHWC;
-        column = filters_inner ? ocg : 1;
+        column = filters_inner ? filters : 1;
         row = kw * column * (c->by_rows ? icg : 1);
         in = kw * column * (size_t)c->columns.kh;
-        group = 0, out = filters_inner ? 1 : icg * kh * kw;
+        slice = 0, out = filters_inner ? 1 : icg * kh * kw;
     } else {
-        group = kh * kw * icg * ocg, out = 1, in = ocg, row = kw * icg * ocg, column = icg * ocg;
+        out = 1, in = filters, column = icg * in, row = kw * column, slice = kh * row;
     }
-    strides[0] = group, strides[1] = out, strides[2] = in, strides[3] = row, strides[4] = column;
+    strides[0] = slice, strides[1] = out, strides[2] = in, strides[3] = row, strides[4] = column;
 }
 
 void convolution_forward(const struct convolution *c, const struct kernels *k, int n,
@@ -131,7 +133,7 @@ void convolution_backward(const struct convolution *c, const struct kernels *k, 
                           bool accumulate_dx, float *dx, bool accumulate_dw, float *dw,
                           float *scratch)
 {
-    bool scatters = c->lowering == LOWERING_TAPS || (c->lowering == LOWERING_PIXELS && !c->by_rows);
+    bool scatters = c->lowering == LOWERING_TAPS || (c->lowering == LOWERING_PIXELS && !c->turned);
     if (dx && scatters && !accumulate_dx)
         memset(dx, 0, (size_t)n * input_size(&c->window) * sizeof *dx);
     if (c->merged) {

@@ -2,12 +2,12 @@
  *
  * convolution_plan() decides by shape alone how a convolution is lowered; everything that
  * follows, and so every bit of a result, is fixed by that plan. Weights lie as
- *   [g, kh, kw, ic/g, oc/g]  pixels first and pointwise
+ *   [slices, kh, kw, ic/g, oc/slices]  pixels first and pointwise
  *   [ic, kh, kw, oc]         taps first, y in NHWC
  *   [oc, ic, kh, kw]         taps first, y in NCHW
  *   [kh, ic, kw, oc], [oc, kh, ic, kw]   the same by kernel rows
  *   [kh, kw, c]              depthwise
- * as convolution_weight_strides() tells. x, y and their gradients are n images in the plan's
+ * as convolution_weights() tells. x, y and their gradients are n images in the plan's
  * layouts.
  */
 #ifndef KERNELS_CONVOLUTION_H
@@ -26,6 +26,8 @@ struct convolution {
     struct window window;
     enum lowering lowering;
     enum layout x_layout, y_layout; /* what the kernels are fastest with; x may be either */
+    int slices;                     /* pixels first: the weights of some filters lie together, those
+                                     * of a group or of a part of it */
     int rows;                       /* output pixels a tile of columns, at the most */
     int tap_rows;                   /* > 0: forward a tap at a time, and by so many pixels */
     int weight_rows;                /* the same of the weight gradient, where not by rows */
@@ -34,6 +36,7 @@ struct convolution {
     int data_rows;                  /* by rows, pixels first: the same of the data gradient */
     struct window columns;          /* the same: the window whose columns are gathered: this one, */
     bool by_rows;       /* or its first kernel row, whose columns serve a product for each */
+    bool turned;        /* the data gradient is a convolution of dy, with the kernel turned */
     int merged;         /* > 0: so many groups at a time as one dense block: see groups.c */
     int weight_tiles;   /* > 0: the weight gradient is cut over weights instead of over images */
     int weight_filters; /* then: output channels a tile */
@@ -53,20 +56,20 @@ struct convolution convolution_plan_for(struct window window, enum layout x_layo
  * as that. LOWERING_POINTWISE can only be cut to what it is. */
 struct convolution convolution_cut(const struct convolution *c, int ih, int iw, int oh, int ow);
 
-/* Distance in memory between neighbours of the weights seen as [g, oc/g, ic/g, kh, kw], which is
- * PyTorch's order. */
-void convolution_weight_strides(const struct convolution *c, size_t strides[5]);
+/* The weights seen as [slices, oc/slices, ic/g, kh, kw], which is PyTorch's order: the sizes, and
+ * the distances in memory between neighbours. */
+void convolution_weights(const struct convolution *c, int sizes[5], size_t strides[5]);
 
 void convolution_forward(const struct convolution *c, const struct kernels *k, int n,
                          const float *x, const float *w, float *y, float *scratch);
 
-/* transposed [oc, taps] from the weights: once after each change of these, where c->transposed. By
- * rows it is [g, kh, kw, oc/g, ic/g] with the kernel turned by half a circle: the weights of the
- * convolution that takes dy to dx. */
+/* transposed [oc, taps] from the weights: once after each change of these, where c->transposed.
+ * Where c->turned it is [slices, kh, kw, oc/g, ic/slices] with the kernel turned by half a circle:
+ * the weights of the convolution that takes dy to dx. */
 void convolution_transpose(const struct convolution *c, const struct kernels *k, const float *w,
                            float *transposed);
 
-/* Both gradients. `transposed` may be NULL, though not by rows where dx is wanted. dx may be NULL
+/* Both gradients. `transposed` may be NULL, but where c->turned and dx is wanted. dx may be NULL
  * (not wanted); it is overwritten, or added to with `accumulate_dx`. dw may be NULL; the same with
  * `accumulate_dw`. */
 void convolution_backward(const struct convolution *c, const struct kernels *k, int n,

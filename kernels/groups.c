@@ -106,7 +106,7 @@ void groups_backward(const struct convolution *c, const struct kernels *k, int n
     float *dense = scratch, *transposed = NULL, *dense_dw = scratch + 2 * size;
     if (dx) {
         expand(c, size, weights, dense);
-        if (blocks.by_rows || (blocks.pieces && blocks.window.g == 1)) {
+        if (blocks.turned || (blocks.pieces && blocks.window.g == 1)) {
             transposed = scratch + size;
             pixels_transpose(&blocks, k, dense, transposed);
         }

@@ -5,13 +5,19 @@
  * By rows, where strides are 1: a tile is some rows of an image, and its columns are those of one
  * kernel row over all rows that any kernel row meets. The columns of kernel row ki begin ki rows
  * into them, so that nearly kh times fewer floats are gathered, for kh products in place of one.
- * The data gradient is then such a convolution too, of dy with the kernel turned: nothing is
- * scattered.
+ *
+ * The data gradient of strides of 1 is such a convolution too, of dy with the kernel turned, where
+ * that is faster: nothing is scattered.
+ *
+ * Where products go in pieces, the weights lie in slices of filters, [taps, filters a slice] each:
+ * what a piece takes of them then is contiguous, and rows that are a power of two apart do not
+ * fall on one another in the first cache.
  */
 #include "lowered.h"
 
 enum {
     TILE_ROWS = 512,            /* output pixels a tile, at the most */
+    SLICE_FILTERS = 64,         /* in pieces: filters a slice, the width of the fastest pieces */
     PIECES_FILTERS = 256,       /* up to so many output channels products in pieces are faster: */
     PIECES_FLOATS = 400 * 1000, /* then a tile's columns fit into L2, */
     PIECES_ROWS = 128,          /* but it has so many rows at least */
@@ -28,18 +34,32 @@ enum {
     SLACK = 64                  /* floats past a matrix */
 };
 
-/* Floats of the widest column matrix's row; sets how many rows a tile has. */
+/* Floats of the widest column matrix's row; sets how many rows a tile has, and the slices. */
 static size_t plan_tiles(struct convolution *c)
 {
     const struct window *w = &c->window;
     size_t width = (size_t)c->kernel_rows * (size_t)w->kw * (size_t)(w->ic / w->g);
     c->rows = TILE_ROWS;
+    c->slices = w->g;
     c->pieces = product_small_is_fast() && w->oc / w->g <= PIECES_FILTERS;
     if (c->pieces) {
         size_t rows = PIECES_FLOATS / width;
         c->rows = rows > PIECES_ROWS ? smaller_of((int)rows, TILE_ROWS) : PIECES_ROWS;
+        if (w->g == 1 && w->oc % SLICE_FILTERS == 0)
+            c->slices = w->oc / SLICE_FILTERS;
     }
     return width;
+}
+
+/* Columns of the whole kernel, of a kernel row or of a tap; returns the floats of a tile's. */
+static size_t plan_columns(struct convolution *c)
+{
+    const struct window *w = &c->window;
+    c->kernel_rows = w->ic / w->g >= SPLIT_CHANNELS ? 1 : w->kh;
+    size_t width = plan_tiles(c);
+    bool by_taps = c->pieces && w->g == 1 && w->ic >= TAP_CHANNELS && w->kh * w->kw > 1;
+    c->tap_rows = by_taps ? smaller_of(TAP_ROWS, c->rows) : 0;
+    return (size_t)c->rows * width;
 }
 
 /* Cuts images into tiles by rows; returns the floats of a tile's columns. */
@@ -57,8 +77,8 @@ static size_t plan_rows(struct convolution *c)
     return (size_t)(c->output_rows + c->columns.oh - w->oh) * (size_t)w->ow * width;
 }
 
-/* The convolution of dy that gives dx, by rows too, and the floats of its columns; its weights are
- * the transposed ones. */
+/* The convolution of dy that gives dx, by rows where c is, and the floats of its columns; its
+ * weights are the transposed ones. */
 static struct convolution adjoint_of(const struct convolution *c, size_t *columns)
 {
     struct convolution adjoint = *c;
@@ -67,7 +87,7 @@ static struct convolution adjoint_of(const struct convolution *c, size_t *column
     w->oc = c->window.ic, w->oh = c->window.ih, w->ow = c->window.iw;
     w->pt = (w->kh - 1) * w->dh - w->pt, w->pb = (w->kh - 1) * w->dh - w->pb;
     w->pl = (w->kw - 1) * w->dw - w->pl, w->pr = (w->kw - 1) * w->dw - w->pr;
-    *columns = plan_rows(&adjoint);
+    *columns = c->by_rows ? plan_rows(&adjoint) : plan_columns(&adjoint);
     return adjoint;
 }
 
@@ -103,44 +123,56 @@ static int weight_rows(const struct convolution *c)
     return fit ? smaller_of(WEIGHT_ROWS, c->rows) : c->rows;
 }
 
+static int slice_filters(const struct convolution *c)
+{
+    return c->window.oc / c->slices;
+}
+
 void pixels_plan(struct convolution *c, enum layout x_layout)
 {
     const struct window *w = &c->window;
-    size_t weights = (size_t)filter_taps(w) * (size_t)w->oc;
+    size_t weights = (size_t)filter_taps(w) * (size_t)w->oc, columns, adjoint_columns = 0;
     c->lowering = LOWERING_PIXELS;
     c->x_layout = x_layout;
     c->y_layout = LAYOUT_NHWC;
     if (weights < APART_WEIGHTS && rows_pay(c)) {
-        size_t columns = plan_rows(c), adjoint_columns;
-        c->data_rows = adjoint_of(c, &adjoint_columns).output_rows;
-        c->transposed = weights;
-        c->scratch = (columns > adjoint_columns ? columns : adjoint_columns) + SLACK;
-        return;
+        columns = plan_rows(c);
+        c->turned = true;
+    } else {
+        columns = plan_columns(c);
+        c->turned = c->pieces && w->g == 1 && w->sh == 1 && w->sw == 1 && x_layout == LAYOUT_NHWC;
+        if (w->g == 1 && weights >= APART_WEIGHTS)
+            plan_weight_tiles(c);
+        c->weight_rows = weight_rows(c);
     }
-    c->kernel_rows = w->ic / w->g >= SPLIT_CHANNELS ? 1 : w->kh;
-    size_t width = plan_tiles(c);
-    c->transposed = c->pieces && w->g == 1 ? weights : 0;
-    if (w->g == 1 && weights >= APART_WEIGHTS)
-        plan_weight_tiles(c);
-    if (c->pieces && w->g == 1 && w->ic >= TAP_CHANNELS && w->kh * w->kw > 1)
-        c->tap_rows = smaller_of(TAP_ROWS, c->rows);
-    c->weight_rows = weight_rows(c);
-    c->scratch = (size_t)c->rows * width + SLACK;
+    if (c->turned)
+        c->data_rows = adjoint_of(c, &adjoint_columns).output_rows;
+    c->transposed = c->turned || (c->pieces && w->g == 1) ? weights : 0;
+    c->scratch = (columns > adjoint_columns ? columns : adjoint_columns) + SLACK;
 }
 
 void pixels_transpose(const struct convolution *c, const struct kernels *k, const float *weights,
                       float *transposed)
 {
     const struct window *w = &c->window;
-    if (!c->by_rows) {
-        k->transpose(filter_taps(w), w->oc, weights, transposed);
+    int taps = w->kh * w->kw, filters = slice_filters(c), slices = c->slices / w->g;
+    size_t slice = (size_t)filter_taps(w) * (size_t)filters;
+    if (!c->turned) {
+        for (int s = 0; s < slices; s++, weights += slice, transposed += slice)
+            k->transpose(filter_taps(w), filters, weights, transposed);
         return;
     }
-    int icg = w->ic / w->g, ocg = w->oc / w->g, taps = w->kh * w->kw;
-    size_t size = (size_t)icg * (size_t)ocg;
-    for (int group = 0; group < w->g; group++, weights += (size_t)taps * size)
-        for (int tap = taps - 1; tap >= 0; tap--, transposed += size)
-            k->transpose(icg, ocg, weights + (size_t)tap * size, transposed);
+    size_t columns;
+    struct convolution adjoint = adjoint_of(c, &columns);
+    int channels = slice_filters(&adjoint), parts = adjoint.slices / w->g;
+    size_t block = (size_t)channels * (size_t)filters;
+    for (int group = 0; group < w->g; group++, weights += (size_t)slices * slice)
+        for (int part = 0; part < parts; part++)
+            for (int tap = taps - 1; tap >= 0; tap--)
+                for (int s = 0; s < slices; s++, transposed += block)
+                    k->transpose(channels, filters,
+                                 weights + (size_t)s * slice + (size_t)(tap * parts + part) * block,
+                                 transposed);
 }
 
 /* A tile: output pixels of n images, cut evenly, and the rows of the matrix that is gathered. */
@@ -185,12 +217,10 @@ static struct rows rows_of(const struct convolution *c, int n, int tiles, int in
     return (struct rows){first, (int)count, first, count};
 }
 
-/* Kernel rows [k0, k1) and channels [c0, c1) of the input: a column matrix [rows, width], and where
- * its weights [width, oc/g] and its output channels begin. */
+/* Kernel rows [k0, k1) and channels [c0, c1) of the input: a column matrix [rows, width], whose
+ * weights begin with row `row` of a slice's [taps, filters], for output channels [y0, y1). */
 struct block {
-    int k0, k1, c0, c1, width;
-    size_t weights;
-    int y;
+    int k0, k1, c0, c1, width, row, y0, y1;
 };
 
 static struct block block_of(const struct convolution *c, int group, int k0)
@@ -204,10 +234,28 @@ static struct block block_of(const struct convolution *c, int group, int k0)
         .c0 = group * icg,
         .c1 = (group + 1) * icg,
         .width = (k1 - k0) * w->kw * icg,
-        .weights =
-            ((size_t)group * (size_t)w->kh + (size_t)k0) * (size_t)(w->kw * icg) * (size_t)ocg,
-        .y = group * ocg,
+        .row = k0 * w->kw * icg,
+        .y0 = group * ocg,
+        .y1 = (group + 1) * ocg,
     };
+}
+
+/* Output channels of a block whose weights [width, count] lie together, `stride` floats from row to
+ * row. */
+struct filters {
+    int y0, count, stride;
+    size_t weights;
+};
+
+/* Those from y0 on. */
+static struct filters filters_of(const struct convolution *c, const struct block *b, int y0)
+{
+    int size = slice_filters(c), slice = y0 / size, within = y0 % size;
+    size_t row = (size_t)slice * (size_t)filter_taps(&c->window) + (size_t)b->row;
+    return (struct filters){.y0 = y0,
+                            .count = smaller_of(size - within, b->y1 - y0),
+                            .stride = size,
+                            .weights = row * (size_t)size + (size_t)within};
 }
 
 /* The column matrix: gathered into scratch, or where it lies in a pointwise convolution's input, or
@@ -240,86 +288,100 @@ static struct convolution tap_of(const struct convolution *c, int tap)
     return one;
 }
 
-/* Its weights [ic, oc] and output channels, from filter `first` on. */
-static struct block tap_block(const struct window *w, int tap, int first)
+static struct block tap_block(const struct window *w, int tap, int y0, int y1)
 {
-    size_t weights = (size_t)tap * (size_t)w->ic * (size_t)w->oc + (size_t)first;
-    return (struct block){.k1 = 1, .c1 = w->ic, .width = w->ic, .weights = weights, .y = first};
+    return (struct block){
+        .k1 = 1, .c1 = w->ic, .width = w->ic, .row = tap * w->ic, .y0 = y0, .y1 = y1};
 }
 
-/* Those rows of y, or of dy, from a block's first output channel on. */
-static size_t outputs_at(const struct window *w, const struct rows *rows, const struct block *b)
+static void outputs(const struct convolution *c, const struct kernels *k, const struct rows *rows,
+                    const struct block *b, struct matrix columns, const float *weights, bool add,
+                    float *y)
 {
-    return rows->first * (size_t)w->oc + (size_t)b->y;
+    const struct window *w = &c->window;
+    struct product p = {.m = rows->count, .k = b->width, .a = columns, .add = add, .stride = w->oc};
+    for (int y0 = b->y0; y0 < b->y1; y0 += p.n) {
+        struct filters filters = filters_of(c, b, y0);
+        p.n = filters.count;
+        p.b = (struct matrix){weights + filters.weights, filters.stride, false};
+        p.c = y + rows->first * (size_t)w->oc + y0;
+        k->product(p, c->pieces);
+    }
+}
+
+static void weight_gradients(const struct convolution *c, const struct kernels *k,
+                             const struct rows *rows, const struct block *b, struct matrix columns,
+                             const float *dy, bool add, float *dw)
+{
+    const struct window *w = &c->window;
+    struct product p = {.m = b->width, .k = rows->count, .a = columns, .add = add};
+    p.a.transposed = true;
+    for (int y0 = b->y0; y0 < b->y1; y0 += p.n) {
+        struct filters filters = filters_of(c, b, y0);
+        p.n = filters.count;
+        p.b = (struct matrix){dy + rows->first * (size_t)w->oc + y0, w->oc, false};
+        p.c = dw + filters.weights;
+        p.stride = filters.stride;
+        k->product(p, c->pieces);
+    }
+}
+
+static void convolve_tile(const struct convolution *c, const struct kernels *k,
+                          const struct rows *rows, const float *x, const float *weights, bool add,
+                          float *y, float *scratch)
+{
+    const struct window *w = &c->window;
+    for (int group = 0; group < w->g; group++)
+        for (int k0 = 0; k0 < w->kh; k0 += c->kernel_rows) {
+            struct block b = block_of(c, group, k0);
+            outputs(c, k, rows, &b, columns_of(c, k, rows, &b, x, scratch), weights, add || k0 > 0,
+                    y);
+        }
+}
+
+static void convolve_tile_by_taps(const struct convolution *c, const struct kernels *k,
+                                  const struct rows *rows, const float *x, const float *weights,
+                                  bool add, float *y, float *scratch)
+{
+    const struct window *w = &c->window;
+    for (int tap = 0; tap < w->kh * w->kw; tap++) {
+        const struct convolution one = tap_of(c, tap);
+        struct block b = tap_block(w, tap, 0, w->oc);
+        outputs(c, k, rows, &b, columns_of(&one, k, rows, &b, x, scratch), weights, add || tap > 0,
+                y);
+    }
 }
 
 static void convolve(const struct convolution *c, const struct kernels *k, int n, const float *x,
                      const float *weights, bool add, float *y, float *scratch)
 {
-    const struct window *w = &c->window;
-    int ocg = w->oc / w->g, tiles = tiles_of(c, n, c->rows);
+    bool by_taps = c->tap_rows > 0;
+    int tiles = tiles_of(c, n, by_taps ? c->tap_rows : c->rows);
     for (int t = 0; t < tiles; t++) {
         struct rows rows = rows_of(c, n, tiles, t);
-        for (int group = 0; group < w->g; group++) {
-            for (int k0 = 0; k0 < w->kh; k0 += c->kernel_rows) {
-                struct block b = block_of(c, group, k0);
-                struct product p = {rows.count, ocg, b.width, .stride = w->oc};
-                p.add = add || k0 > 0;
-                p.a = columns_of(c, k, &rows, &b, x, scratch);
-                p.b = (struct matrix){weights + b.weights, ocg, false};
-                p.c = y + outputs_at(w, &rows, &b);
-                k->product(p, c->pieces);
-            }
-        }
-    }
-}
-
-static void convolve_by_taps(const struct convolution *c, const struct kernels *k, int n,
-                             const float *x, const float *weights, float *y, float *scratch)
-{
-    const struct window *w = &c->window;
-    int tiles = tiles_of(c, n, c->tap_rows);
-    for (int t = 0; t < tiles; t++) {
-        struct rows rows = rows_of(c, n, tiles, t);
-        for (int tap = 0; tap < w->kh * w->kw; tap++) {
-            const struct convolution one = tap_of(c, tap);
-            struct block b = tap_block(w, tap, 0);
-            struct product p = {rows.count, w->oc, b.width, .add = tap > 0, .stride = w->oc};
-            p.a = columns_of(&one, k, &rows, &b, x, scratch);
-            p.b = (struct matrix){weights + b.weights, w->oc, false};
-            p.c = y + outputs_at(w, &rows, &b);
-            k->product(p, c->pieces);
-        }
+        (by_taps ? convolve_tile_by_taps : convolve_tile)(c, k, &rows, x, weights, add, y, scratch);
     }
 }
 
 void pixels_forward(const struct convolution *c, const struct kernels *k, int n, const float *x,
                     const float *weights, float *y, float *scratch)
 {
-    if (c->tap_rows > 0)
-        convolve_by_taps(c, k, n, x, weights, y, scratch);
-    else
-        convolve(c, k, n, x, weights, false, y, scratch);
+    convolve(c, k, n, x, weights, false, y, scratch);
 }
 
 static void weight_gradient(const struct convolution *c, const struct kernels *k, int n,
                             const float *x, const float *dy, bool add, float *dw, float *scratch)
 {
     const struct window *w = &c->window;
-    int ocg = w->oc / w->g, tiles = tiles_of(c, n, c->weight_rows);
+    int tiles = tiles_of(c, n, c->weight_rows);
     for (int t = 0; t < tiles; t++) {
         struct rows rows = rows_of(c, n, tiles, t);
-        for (int group = 0; group < w->g; group++) {
+        for (int group = 0; group < w->g; group++)
             for (int k0 = 0; k0 < w->kh; k0 += c->kernel_rows) {
                 struct block b = block_of(c, group, k0);
-                struct product p = {b.width, ocg, rows.count, .add = add || t > 0, .stride = ocg};
-                p.a = columns_of(c, k, &rows, &b, x, scratch);
-                p.a.transposed = true;
-                p.b = (struct matrix){dy + outputs_at(w, &rows, &b), w->oc, false};
-                p.c = dw + b.weights;
-                k->product(p, c->pieces);
+                weight_gradients(c, k, &rows, &b, columns_of(c, k, &rows, &b, x, scratch), dy,
+                                 add || t > 0, dw);
             }
-        }
     }
 }
 
@@ -339,10 +401,11 @@ static void data_gradient(const struct convolution *c, const struct kernels *k, 
             for (int k0 = 0; k0 < w->kh; k0 += c->kernel_rows) {
                 struct block b = block_of(c, group, k0);
                 struct product p = {rows.count, b.width, ocg, .stride = b.width};
-                p.a = (struct matrix){dy + outputs_at(w, &rows, &b), w->oc, false};
-                p.b = (struct matrix){weights + b.weights, ocg, true};
+                struct filters filters = filters_of(c, &b, b.y0);
+                p.a = (struct matrix){dy + rows.first * (size_t)w->oc + b.y0, w->oc, false};
+                p.b = (struct matrix){weights + filters.weights, filters.stride, true};
                 if (transposed)
-                    p.b = (struct matrix){transposed + b.k0 * w->kw * w->ic, filter_taps(w), false};
+                    p.b = (struct matrix){transposed + b.row, filter_taps(w), false};
                 p.add = pointwise && add;
                 p.c = pointwise ? dx + rows.first * (size_t)w->ic : scratch;
                 k->product(p, c->pieces);
@@ -354,10 +417,10 @@ static void data_gradient(const struct convolution *c, const struct kernels *k, 
     }
 }
 
-/* By rows: the convolution of dy. */
-static void data_gradient_by_rows(const struct convolution *c, const struct kernels *k, int n,
-                                  const float *transposed, const float *dy, bool add, float *dx,
-                                  float *scratch)
+/* The convolution of dy. */
+static void data_gradient_turned(const struct convolution *c, const struct kernels *k, int n,
+                                 const float *transposed, const float *dy, bool add, float *dx,
+                                 float *scratch)
 {
     size_t columns;
     struct convolution adjoint = adjoint_of(c, &columns);
@@ -369,8 +432,8 @@ void pixels_backward(const struct convolution *c, const struct kernels *k, int n
                      const float *weights, const float *transposed, const float *dy, bool add_dx,
                      float *dx, bool add_dw, float *dw, float *scratch)
 {
-    if (dx && c->by_rows)
-        data_gradient_by_rows(c, k, n, transposed, dy, add_dx, dx, scratch);
+    if (dx && c->turned)
+        data_gradient_turned(c, k, n, transposed, dy, add_dx, dx, scratch);
     else if (dx)
         data_gradient(c, k, n, weights, transposed, dy, add_dx, dx, scratch);
     if (dw)
@@ -385,15 +448,10 @@ void pixels_weights_tile(const struct convolution *c, const struct kernels *k, i
     int taps = w->kh * w->kw, tap = tile % taps, first = tile / taps * c->weight_filters;
     int tiles = tiles_of(c, n, c->weight_rows);
     const struct convolution one = tap_of(c, tap);
-    struct block b = tap_block(w, tap, first);
+    struct block b = tap_block(w, tap, first, smaller_of(first + c->weight_filters, w->oc));
     for (int t = 0; t < tiles; t++) {
         struct rows rows = rows_of(c, n, tiles, t);
-        struct product p = {w->ic, smaller_of(c->weight_filters, w->oc - first), rows.count,
-                            .add = t > 0, .stride = w->oc};
-        p.a = columns_of(&one, k, &rows, &b, x, scratch);
-        p.a.transposed = true;
-        p.b = (struct matrix){dy + outputs_at(w, &rows, &b), w->oc, false};
-        p.c = dw + b.weights;
-        k->product(p, c->pieces);
+        weight_gradients(c, k, &rows, &b, columns_of(&one, k, &rows, &b, x, scratch), dy, t > 0,
+                         dw);
     }
 }

@@ -6,9 +6,10 @@
 #include <string.h>
 
 enum {
-    NARROW_N = 64,  /* with so few columns b's piece may be longer: */
-    NARROW_K = 256, /* then 64 KB of b, */
-    PIECE_N = 128,  /* else 96 KB, */
+    NARROW_N = 64,   /* with so few columns */
+    NARROW_K = 256,  /* b's piece may be longer, */
+    NARROW_B = 8192, /* 32 KB of b at the most, */
+    PIECE_N = 128,   /* else 96 KB, */
     PIECE_K = 192,
     TRANSPOSED_K = 64, /* or 32 KB where a is transposed and strides are long */
     LARGE_N = 512,     /* above this in n and */
@@ -62,16 +63,21 @@ static int piece(int total, int most, int unit)
     return (size + unit - 1) / unit * unit;
 }
 
+static int narrow_terms(int n)
+{
+    return least(NARROW_K, NARROW_B / n);
+}
+
 static void multiply_pieces(const struct product *p)
 {
     int n_size = piece(p->n, p->n <= NARROW_N ? NARROW_N : PIECE_N, UNIT_N);
-    int k_most = p->n <= NARROW_N ? NARROW_K : p->a.transposed ? TRANSPOSED_K : PIECE_K;
+    int k_most = p->n <= NARROW_N ? narrow_terms(p->n) : p->a.transposed ? TRANSPOSED_K : PIECE_K;
     int k_size = piece(p->k, k_most, 1);
     int m_most = PRODUCT_SMALL / (least(n_size, p->n) * k_size) / UNIT_M * UNIT_M;
     int m_size = piece(p->m, m_most, UNIT_M);
-    for (int m = 0; m < p->m; m += m_size)
-        for (int n = 0; n < p->n; n += n_size)
-            for (int k = 0; k < p->k; k += k_size)
+    for (int n = 0; n < p->n; n += n_size)
+        for (int k = 0; k < p->k; k += k_size)
+            for (int m = 0; m < p->m; m += m_size)
                 multiply(p, m, least(m_size, p->m - m), n, least(n_size, p->n - n), k,
                          least(k_size, p->k - k));
 }
@@ -79,7 +85,8 @@ static void multiply_pieces(const struct product *p)
 /* One piece already. */
 static bool is_small(const struct product *p)
 {
-    return (double)p->m * p->n * p->k <= PRODUCT_SMALL && (p->n > NARROW_N || p->k <= NARROW_K);
+    return (double)p->m * p->n * p->k <= PRODUCT_SMALL &&
+           (p->n > NARROW_N || p->k <= narrow_terms(p->n));
 }
 
 void product(struct product p, bool pieces)

@@ -113,7 +113,7 @@ static void pass_run(const struct parameter *parameter, size_t place, size_t fir
               width = parameter->rank == 4 ? dims[3] : 1;
     const size_t taps = (size_t)height * (size_t)width;
     const size_t middle = (size_t)(height / 2) * (size_t)width + (size_t)(width / 2);
-    const size_t inputs = (size_t)dims[1], outputs = (size_t)(dims[0] / parameter->extents[0]);
+    const size_t inputs = (size_t)dims[1], outputs = (size_t)(dims[0] / parameter->groups);
     for (int i = 0; i < parameter->extents[PARAMETER_RANK - 1]; i++) {
         const size_t index = first + (size_t)i, input = index / taps % inputs;
         const size_t output = index / taps / inputs % outputs;

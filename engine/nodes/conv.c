@@ -39,14 +39,12 @@ static struct epilogue epilogue(const void *settings)
 static void add_weight(struct node *node, const struct conv *conv, const struct convolution *c)
 {
     const struct window *w = &c->window;
-    int ocg = w->oc / w->g, icg = w->ic / w->g;
+    int icg = w->ic / w->g;
     int dims[4] = {w->oc, icg, w->kh, w->kw};
     struct parameter *weight =
         node_add_parameter(node, "weight", 4, dims, (enum initializer)conv->init);
-    int extents[PARAMETER_RANK] = {w->g, ocg, icg, w->kh, w->kw};
-    for (int i = 0; i < PARAMETER_RANK; i++)
-        weight->extents[i] = extents[i];
-    convolution_weight_strides(c, weight->strides);
+    weight->groups = w->g;
+    convolution_weights(c, weight->extents, weight->strides);
     weight->fan_in = (size_t)icg * (size_t)w->kh * (size_t)w->kw;
     weight->fan_out = (size_t)w->oc * (size_t)w->kh * (size_t)w->kw;
 }

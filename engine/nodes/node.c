@@ -7,8 +7,12 @@ struct parameter *node_add_parameter(struct node *node, const char *suffix, int 
                                      const int *dims, enum initializer initializer)
 {
     struct parameter *parameter = &node->parameters[node->parameter_count++];
-    *parameter = (struct parameter){
-        .suffix = suffix, .trainable = true, .rank = rank, .initializer = initializer, .count = 1};
+    *parameter = (struct parameter){.suffix = suffix,
+                                    .trainable = true,
+                                    .rank = rank,
+                                    .groups = 1,
+                                    .initializer = initializer,
+                                    .count = 1};
     for (int i = 0; i < PARAMETER_RANK; i++)
         parameter->extents[i] = 1;
     for (int i = rank - 1; i >= 0; i--) {

@@ -38,6 +38,7 @@ struct parameter {
     const char *suffix; /* "weight": the full name is NODE.SUFFIX */
     bool trainable;
     int rank, dims[4];
+    int groups; /* of outputs, which see only their own inputs */
     int extents[PARAMETER_RANK];
     size_t strides[PARAMETER_RANK];
     size_t count, offset; /* floats; the offset is the graph's to give */

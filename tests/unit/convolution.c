@@ -219,14 +219,12 @@ static size_t y_place(const struct convolution *c, size_t index)
 
 static size_t weight_place(const struct convolution *c, size_t index)
 {
-    const struct window *w = &c->window;
-    const size_t sizes[5] = {(size_t)w->g, (size_t)(w->oc / w->g), (size_t)(w->ic / w->g),
-                             (size_t)w->kh, (size_t)w->kw};
+    int sizes[5];
     size_t strides[5], place = 0;
-    convolution_weight_strides(c, strides);
+    convolution_weights(c, sizes, strides);
     for (int axis = 4; axis >= 0; axis--) {
-        place += index % sizes[axis] * strides[axis];
-        index /= sizes[axis];
+        place += index % (size_t)sizes[axis] * strides[axis];
+        index /= (size_t)sizes[axis];
     }
     return place;
 }
@@ -365,7 +363,7 @@ static void check_plan(const struct convolution *plan, const struct problem *p, 
     struct arrays a = arrays_create(c, p);
     FOR_EACH_KERNELS(k)
     {
-        if ((pieces || c->by_rows) && takes_transposed(c) && !a.transposed) {
+        if ((pieces || c->transposed) && takes_transposed(c) && !a.transposed) {
             a.transposed = filled(p->w_size, NAN);
             convolution_transpose(c, k, a.weights, a.transposed);
         }
@@ -469,16 +467,16 @@ Test(convolution, weight_strides_are_those_of_the_documented_orders)
     for (size_t i = 0; i < COUNT(shapes); i++) {
         const struct window w = window_of(&shapes[i]);
         const struct convolution c = convolution_plan(w);
-        const int icg = w.ic / w.g, ocg = w.oc / w.g;
+        const int icg = w.ic / w.g, filters = c.slices && !c.merged ? w.oc / c.slices : w.oc / w.g;
         size_t index = 0;
         for (int o = 0; o < w.oc; o++)
             for (int in = 0; in < icg; in++)
                 for (int ki = 0; ki < w.kh; ki++)
                     for (int kj = 0; kj < w.kw; kj++, index++) {
-                        const int group = o / ocg, out = o % ocg;
-                        int place = (((group * w.kh + ki) * w.kw + kj) * icg + in) * ocg + out;
+                        const int slice = o / filters, out = o % filters;
+                        int place = (((slice * w.kh + ki) * w.kw + kj) * icg + in) * filters + out;
                         if (c.lowering == LOWERING_DEPTHWISE)
-                            place = (ki * w.kw + kj) * w.ic + group;
+                            place = (ki * w.kw + kj) * w.ic + slice;
                         else if (c.lowering == LOWERING_TAPS && c.by_rows)
                             place = c.y_layout == LAYOUT_NHWC
                                         ? ((ki * w.ic + in) * w.kw + kj) * w.oc + o
