@@ -524,7 +524,7 @@ static void measure(const struct arrays *a, const struct row *row, double peak)
          : row->run == conv_data  ? "product, data gradient"
                                   : "product, weight gradient",
          peak, 0, &product);
-    /* The weight gradient gathers the same floats, though in other pieces. */
+    /* The gradients gather, too: x in other pieces, or dy. */
     if (row->run == conv_forward)
         keep(a, "im2col", peak, 0, &im2col);
     keep(a, "col2im", peak, 0, &col2im);

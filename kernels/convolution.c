@@ -67,7 +67,7 @@ struct convolution convolution_cut(const struct convolution *c, int ih, int iw, 
 void convolution_weights(const struct convolution *c, int sizes[5], size_t strides[5])
 {
     const struct window *w = &c->window;
-    sizes[0] = c->slices > 0 && !c->merged ? c->slices : w->g;
+    sizes[0] = c->slices > 0 ? c->slices : w->g;
     sizes[1] = w->oc / sizes[0], sizes[2] = w->ic / w->g, sizes[3] = w->kh, sizes[4] = w->kw;
     size_t icg = (size_t)sizes[2], filters = (size_t)sizes[1];
     size_t kh = (size_t)w->kh, kw = (size_t)w->kw;

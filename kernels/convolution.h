@@ -26,8 +26,8 @@ struct convolution {
     struct window window;
     enum lowering lowering;
     enum layout x_layout, y_layout; /* what the kernels are fastest with; x may be either */
-    int slices;                     /* pixels first: the weights of some filters lie together, those
-                                     * of a group or of a part of it */
+    int slices;                     /* > 0, pixels first: weights lie in so many slices of filters,
+                                     * a group's or fewer; else all of a group's together */
     int rows;                       /* output pixels a tile of columns, at the most */
     int tap_rows;                   /* > 0: forward a tap at a time, and by so many pixels */
     int weight_rows;                /* the same of the weight gradient, where not by rows */
@@ -41,7 +41,7 @@ struct convolution {
     int weight_tiles;   /* > 0: the weight gradient is cut over weights instead of over images */
     int weight_filters; /* then: output channels a tile */
     bool pieces;        /* products in pieces: see product.h */
-    size_t transposed;  /* > 0: floats of the transposed weights that backward is faster with */
+    size_t transposed;  /* > 0: floats of the transposed weights that dx is made with */
     size_t scratch;     /* floats that every function below needs, at the most */
 };
 
@@ -64,13 +64,13 @@ void convolution_forward(const struct convolution *c, const struct kernels *k, i
                          const float *x, const float *w, float *y, float *scratch);
 
 /* transposed [oc, taps] from the weights: once after each change of these, where c->transposed.
- * Where c->turned it is [slices, kh, kw, oc/g, ic/slices] with the kernel turned by half a circle:
- * the weights of the convolution that takes dy to dx. */
+ * Where c->turned they are the weights of the convolution that takes dy to dx, as that one's plan
+ * has them: the kernel turned by half a circle, of oc/g channels in and in slices of ic out. */
 void convolution_transpose(const struct convolution *c, const struct kernels *k, const float *w,
                            float *transposed);
 
-/* Both gradients. `transposed` may be NULL, but where c->turned and dx is wanted. dx may be NULL
- * (not wanted); it is overwritten, or added to with `accumulate_dx`. dw may be NULL; the same with
+/* Both gradients. `transposed` may be NULL where c->transposed is 0 or dx is. dx may be NULL (not
+ * wanted); it is overwritten, or added to with `accumulate_dx`. dw may be NULL; the same with
  * `accumulate_dw`. */
 void convolution_backward(const struct convolution *c, const struct kernels *k, int n,
                           const float *x, const float *w, const float *transposed, const float *dy,

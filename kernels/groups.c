@@ -23,7 +23,7 @@ static struct convolution blocks_of(const struct convolution *c)
 {
     struct convolution blocks = *c;
     blocks.merged = 0;
-    blocks.window.g /= c->merged;
+    blocks.slices = blocks.window.g /= c->merged;
     return blocks;
 }
 
@@ -45,6 +45,7 @@ void groups_plan(struct convolution *c, enum layout x_layout)
     blocks.scratch += 3 * dense_weights(&blocks.window);
     blocks.window = c->window;
     blocks.merged = merged;
+    blocks.slices = 0;
     blocks.transposed = 0;
     blocks.weight_tiles = 0;
     *c = blocks;
@@ -106,7 +107,7 @@ void groups_backward(const struct convolution *c, const struct kernels *k, int n
     float *dense = scratch, *transposed = NULL, *dense_dw = scratch + 2 * size;
     if (dx) {
         expand(c, size, weights, dense);
-        if (blocks.turned || (blocks.pieces && blocks.window.g == 1)) {
+        if (pixels_want_transposed(&blocks)) {
             transposed = scratch + size;
             pixels_transpose(&blocks, k, dense, transposed);
         }

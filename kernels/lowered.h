@@ -1,6 +1,6 @@
 /* The ways of lowering a convolution to products, taps first, pixels first and groups in blocks,
  * for convolution.c alone; the arguments are those of convolution.h. dx is added to, but by a
- * pointwise convolution with add_dx false. */
+ * pointwise or turned convolution with add_dx false. */
 #ifndef KERNELS_LOWERED_H
 #define KERNELS_LOWERED_H
 
@@ -42,7 +42,8 @@ void taps_backward(const struct convolution *c, const struct kernels *k, int n, 
 
 /* Also for pointwise convolutions, whose columns are x itself. */
 void pixels_plan(struct convolution *c, enum layout x_layout);
-/* What `transposed` below is made of: see convolution_transpose(). */
+/* Whether pixels_backward() needs `transposed` for dx; it is convolution_transpose()'s. */
+bool pixels_want_transposed(const struct convolution *c);
 void pixels_transpose(const struct convolution *c, const struct kernels *k, const float *weights,
                       float *transposed);
 void pixels_forward(const struct convolution *c, const struct kernels *k, int n, const float *x,

@@ -9,20 +9,23 @@
  * The data gradient of strides of 1 is such a convolution too, of dy with the kernel turned, where
  * that is faster: nothing is scattered.
  *
- * Where products go in pieces, the weights lie in slices of filters, [taps, filters a slice] each:
- * what a piece takes of them then is contiguous, and rows that are a power of two apart do not
- * fall on one another in the first cache.
+ * The weights of some filters lie together, [taps, filters] a slice: a group's, or, of many filters
+ * whose products go in pieces, so many as a piece has columns. What a piece takes of them then is
+ * contiguous; rows a power of two apart would displace one another from the first cache.
  */
 #include "lowered.h"
 
 enum {
     TILE_ROWS = 512,            /* output pixels a tile, at the most */
-    SLICE_FILTERS = 64,         /* in pieces: filters a slice, the width of the fastest pieces */
-    PIECES_FILTERS = 256,       /* up to so many output channels products in pieces are faster: */
+    SLICE_FILTERS = 64,         /* filters a slice: the width of the fastest pieces, */
+    SLICED_CHANNELS = 576,      /* up to so many channels, in and out */
+    PIECES_FILTERS = 256,       /* up to so many filters pieces are faster without slices, too: */
     PIECES_FLOATS = 400 * 1000, /* then a tile's columns fit into L2, */
     PIECES_ROWS = 128,          /* but it has so many rows at least */
     TAP_CHANNELS = 64,          /* in pieces and from here on forward a tap at a time, */
-    TAP_ROWS = 256,             /* by so many rows: columns, weights and sums fit into L2 */
+    TAP_ROWS = 256,       /* by so many rows: columns, a slice's weights and sums fit into L2 */
+    TURNED_CHANNELS = 64, /* from here on the data gradient is a convolution of dy, */
+    TURNED_PIXELS = 110,  /* by up to so many per cent of the output's pixels */
     WEIGHT_FLOATS = 384 * 1024, /* up to here the sums of a weight gradient stay in L2, */
     WEIGHT_ROWS = 128,          /* beside tiles of so many rows */
     SPLIT_CHANNELS = 256,       /* from here on otherwise one kernel row at a time */
@@ -30,40 +33,45 @@ enum {
     ROWS_PIXELS = 64,           /* and from so many pixels on: products are of one image */
     APART_WEIGHTS = 512 * 1024, /* from so many weights on their gradient is cut over weights: a */
     APART_TILES = 8,            /* tap each, or, where these are fewer than so many, */
-    APART_FILTERS = 256,        /* slices of so many filters at the least */
+    APART_FILTERS = 256,        /* parts of it of so many filters at the least */
     SLACK = 64                  /* floats past a matrix */
 };
 
-/* Floats of the widest column matrix's row; sets how many rows a tile has, and the slices. */
+static int slice_filters(const struct convolution *c)
+{
+    return c->window.oc / c->slices;
+}
+
+/* Floats of the widest column matrix's row; sets the slices, and how many rows a tile has. */
 static size_t plan_tiles(struct convolution *c)
 {
     const struct window *w = &c->window;
     size_t width = (size_t)c->kernel_rows * (size_t)w->kw * (size_t)(w->ic / w->g);
     c->rows = TILE_ROWS;
-    c->slices = w->g;
-    c->pieces = product_small_is_fast() && w->oc / w->g <= PIECES_FILTERS;
+    bool sliced = product_small_is_fast() && w->g == 1 && w->oc % SLICE_FILTERS == 0 &&
+                  w->ic <= SLICED_CHANNELS && w->oc <= SLICED_CHANNELS;
+    c->slices = sliced ? w->oc / SLICE_FILTERS : w->g;
+    c->pieces = product_small_is_fast() && (sliced || w->oc / w->g <= PIECES_FILTERS);
     if (c->pieces) {
         size_t rows = PIECES_FLOATS / width;
         c->rows = rows > PIECES_ROWS ? smaller_of((int)rows, TILE_ROWS) : PIECES_ROWS;
-        if (w->g == 1 && w->oc % SLICE_FILTERS == 0)
-            c->slices = w->oc / SLICE_FILTERS;
     }
     return width;
 }
 
-/* Columns of the whole kernel, of a kernel row or of a tap; returns the floats of a tile's. */
-static size_t plan_columns(struct convolution *c)
+/* Columns of the whole kernel, of a kernel row or of a tap. */
+static void plan_columns(struct convolution *c)
 {
     const struct window *w = &c->window;
     c->kernel_rows = w->ic / w->g >= SPLIT_CHANNELS ? 1 : w->kh;
     size_t width = plan_tiles(c);
     bool by_taps = c->pieces && w->g == 1 && w->ic >= TAP_CHANNELS && w->kh * w->kw > 1;
     c->tap_rows = by_taps ? smaller_of(TAP_ROWS, c->rows) : 0;
-    return (size_t)c->rows * width;
+    c->scratch = (size_t)c->rows * width + SLACK;
 }
 
-/* Cuts images into tiles by rows; returns the floats of a tile's columns. */
-static size_t plan_rows(struct convolution *c)
+/* Cuts images into tiles by rows. */
+static void plan_rows(struct convolution *c)
 {
     const struct window *w = &c->window;
     c->by_rows = true;
@@ -74,12 +82,12 @@ static size_t plan_rows(struct convolution *c)
     c->columns = *w;
     c->columns.kh = c->columns.dh = 1;
     c->columns.oh = w->oh + (w->kh - 1) * w->dh;
-    return (size_t)(c->output_rows + c->columns.oh - w->oh) * (size_t)w->ow * width;
+    size_t rows = (size_t)(c->output_rows + c->columns.oh - w->oh) * (size_t)w->ow;
+    c->scratch = rows * width + SLACK;
 }
 
-/* The convolution of dy that gives dx, by rows where c is, and the floats of its columns; its
- * weights are the transposed ones. */
-static struct convolution adjoint_of(const struct convolution *c, size_t *columns)
+/* The convolution of dy that gives dx, by rows where c is; its weights are the transposed ones. */
+static struct convolution adjoint_of(const struct convolution *c)
 {
     struct convolution adjoint = *c;
     struct window *w = &adjoint.window;
@@ -87,7 +95,7 @@ static struct convolution adjoint_of(const struct convolution *c, size_t *column
     w->oc = c->window.ic, w->oh = c->window.ih, w->ow = c->window.iw;
     w->pt = (w->kh - 1) * w->dh - w->pt, w->pb = (w->kh - 1) * w->dh - w->pb;
     w->pl = (w->kw - 1) * w->dw - w->pl, w->pr = (w->kw - 1) * w->dw - w->pr;
-    *columns = c->by_rows ? plan_rows(&adjoint) : plan_columns(&adjoint);
+    (c->by_rows ? plan_rows : plan_columns)(&adjoint);
     return adjoint;
 }
 
@@ -104,12 +112,25 @@ static bool rows_pay(const struct convolution *c)
     return 2 * (by_rows.output_rows + more) <= by_rows.output_rows * w->kh;
 }
 
+/* Whether the data gradient, not by rows, is faster as a convolution of dy: of few channels the
+ * products that are scattered are wider, and without padding they are fewer. */
+static bool turning_pays(const struct convolution *c)
+{
+    const struct window *w = &c->window;
+    size_t pixels = (size_t)w->ih * (size_t)w->iw;
+    return c->pieces && c->x_layout == LAYOUT_NHWC && w->g == 1 && w->sh == 1 && w->sw == 1 &&
+           (w->ic >= TURNED_CHANNELS || w->kh * w->kw == 1) &&
+           100 * pixels <= TURNED_PIXELS * output_pixels(w) && adjoint_of(c).pieces;
+}
+
 static void plan_weight_tiles(struct convolution *c)
 {
     const struct window *w = &c->window;
     int taps = w->kh * w->kw, filters = w->oc;
-    int slices = smaller_of(ceil_divide(APART_TILES, (size_t)taps), filters / APART_FILTERS);
-    c->weight_filters = slices > 1 ? ceil_divide((size_t)filters, (size_t)slices) : filters;
+    int parts = smaller_of(ceil_divide(APART_TILES, (size_t)taps), filters / APART_FILTERS);
+    int unit = c->slices > 1 ? slice_filters(c) : 1;
+    int units = parts > 1 ? ceil_divide((size_t)(filters / unit), (size_t)parts) : filters / unit;
+    c->weight_filters = units * unit;
     c->weight_tiles = taps * ceil_divide((size_t)filters, (size_t)c->weight_filters);
 }
 
@@ -123,32 +144,35 @@ static int weight_rows(const struct convolution *c)
     return fit ? smaller_of(WEIGHT_ROWS, c->rows) : c->rows;
 }
 
-static int slice_filters(const struct convolution *c)
-{
-    return c->window.oc / c->slices;
-}
-
 void pixels_plan(struct convolution *c, enum layout x_layout)
 {
     const struct window *w = &c->window;
-    size_t weights = (size_t)filter_taps(w) * (size_t)w->oc, columns, adjoint_columns = 0;
+    size_t weights = (size_t)filter_taps(w) * (size_t)w->oc;
     c->lowering = LOWERING_PIXELS;
     c->x_layout = x_layout;
     c->y_layout = LAYOUT_NHWC;
     if (weights < APART_WEIGHTS && rows_pay(c)) {
-        columns = plan_rows(c);
+        plan_rows(c);
         c->turned = true;
     } else {
-        columns = plan_columns(c);
-        c->turned = c->pieces && w->g == 1 && w->sh == 1 && w->sw == 1 && x_layout == LAYOUT_NHWC;
+        plan_columns(c);
+        c->turned = turning_pays(c);
         if (w->g == 1 && weights >= APART_WEIGHTS)
             plan_weight_tiles(c);
         c->weight_rows = weight_rows(c);
     }
-    if (c->turned)
-        c->data_rows = adjoint_of(c, &adjoint_columns).output_rows;
-    c->transposed = c->turned || (c->pieces && w->g == 1) ? weights : 0;
-    c->scratch = (columns > adjoint_columns ? columns : adjoint_columns) + SLACK;
+    c->transposed = pixels_want_transposed(c) ? weights : 0;
+    if (c->turned) {
+        struct convolution adjoint = adjoint_of(c);
+        c->data_rows = adjoint.output_rows;
+        if (adjoint.scratch > c->scratch)
+            c->scratch = adjoint.scratch;
+    }
+}
+
+bool pixels_want_transposed(const struct convolution *c)
+{
+    return c->turned || (c->pieces && c->window.g == 1);
 }
 
 void pixels_transpose(const struct convolution *c, const struct kernels *k, const float *weights,
@@ -157,13 +181,12 @@ void pixels_transpose(const struct convolution *c, const struct kernels *k, cons
     const struct window *w = &c->window;
     int taps = w->kh * w->kw, filters = slice_filters(c), slices = c->slices / w->g;
     size_t slice = (size_t)filter_taps(w) * (size_t)filters;
-    if (!c->turned) {
+    if (!c->turned) { /* and so without groups */
         for (int s = 0; s < slices; s++, weights += slice, transposed += slice)
             k->transpose(filter_taps(w), filters, weights, transposed);
         return;
     }
-    size_t columns;
-    struct convolution adjoint = adjoint_of(c, &columns);
+    struct convolution adjoint = adjoint_of(c);
     int channels = slice_filters(&adjoint), parts = adjoint.slices / w->g;
     size_t block = (size_t)channels * (size_t)filters;
     for (int group = 0; group < w->g; group++, weights += (size_t)slices * slice)
@@ -218,9 +241,10 @@ static struct rows rows_of(const struct convolution *c, int n, int tiles, int in
 }
 
 /* Kernel rows [k0, k1) and channels [c0, c1) of the input: a column matrix [rows, width], whose
- * weights begin with row `row` of a slice's [taps, filters], for output channels [y0, y1). */
+ * weights begin with row `weights_row` of a slice's [taps, filters], for output channels [y0, y1).
+ */
 struct block {
-    int k0, k1, c0, c1, width, row, y0, y1;
+    int k0, k1, c0, c1, width, weights_row, y0, y1;
 };
 
 static struct block block_of(const struct convolution *c, int group, int k0)
@@ -234,26 +258,25 @@ static struct block block_of(const struct convolution *c, int group, int k0)
         .c0 = group * icg,
         .c1 = (group + 1) * icg,
         .width = (k1 - k0) * w->kw * icg,
-        .row = k0 * w->kw * icg,
+        .weights_row = k0 * w->kw * icg,
         .y0 = group * ocg,
         .y1 = (group + 1) * ocg,
     };
 }
 
-/* Output channels of a block whose weights [width, count] lie together, `stride` floats from row to
- * row. */
+/* Output channels whose weights [width, count] of a block lie together, rows `stride` floats apart.
+ */
 struct filters {
-    int y0, count, stride;
+    int count, stride;
     size_t weights;
 };
 
-/* Those from y0 on. */
+/* Those from channel y0 on. */
 static struct filters filters_of(const struct convolution *c, const struct block *b, int y0)
 {
     int size = slice_filters(c), slice = y0 / size, within = y0 % size;
-    size_t row = (size_t)slice * (size_t)filter_taps(&c->window) + (size_t)b->row;
-    return (struct filters){.y0 = y0,
-                            .count = smaller_of(size - within, b->y1 - y0),
+    size_t row = (size_t)slice * (size_t)filter_taps(&c->window) + (size_t)b->weights_row;
+    return (struct filters){.count = smaller_of(size - within, b->y1 - y0),
                             .stride = size,
                             .weights = row * (size_t)size + (size_t)within};
 }
@@ -277,7 +300,7 @@ static struct matrix columns_of(const struct convolution *c, const struct kernel
     return (struct matrix){scratch + before, b->width, false};
 }
 
-/* The convolution of one tap alone, whose columns are a part of x, moved. */
+/* The convolution with one tap alone, whose columns are a part of x, moved. */
 static struct convolution tap_of(const struct convolution *c, int tap)
 {
     struct convolution one = *c;
@@ -288,15 +311,17 @@ static struct convolution tap_of(const struct convolution *c, int tap)
     return one;
 }
 
+/* Its block, for some of the output channels. */
 static struct block tap_block(const struct window *w, int tap, int y0, int y1)
 {
     return (struct block){
-        .k1 = 1, .c1 = w->ic, .width = w->ic, .row = tap * w->ic, .y0 = y0, .y1 = y1};
+        .k1 = 1, .c1 = w->ic, .width = w->ic, .weights_row = tap * w->ic, .y0 = y0, .y1 = y1};
 }
 
-static void outputs(const struct convolution *c, const struct kernels *k, const struct rows *rows,
-                    const struct block *b, struct matrix columns, const float *weights, bool add,
-                    float *y)
+/* y of those rows and a block's output channels = columns * weights, or += that. */
+static void block_outputs(const struct convolution *c, const struct kernels *k,
+                          const struct rows *rows, const struct block *b, struct matrix columns,
+                          const float *weights, bool add, float *y)
 {
     const struct window *w = &c->window;
     struct product p = {.m = rows->count, .k = b->width, .a = columns, .add = add, .stride = w->oc};
@@ -309,9 +334,10 @@ static void outputs(const struct convolution *c, const struct kernels *k, const 
     }
 }
 
-static void weight_gradients(const struct convolution *c, const struct kernels *k,
-                             const struct rows *rows, const struct block *b, struct matrix columns,
-                             const float *dy, bool add, float *dw)
+/* dw of a block = transposed columns * dy, or += that. */
+static void block_weight_gradient(const struct convolution *c, const struct kernels *k,
+                                  const struct rows *rows, const struct block *b,
+                                  struct matrix columns, const float *dy, bool add, float *dw)
 {
     const struct window *w = &c->window;
     struct product p = {.m = b->width, .k = rows->count, .a = columns, .add = add};
@@ -334,8 +360,8 @@ static void convolve_tile(const struct convolution *c, const struct kernels *k,
     for (int group = 0; group < w->g; group++)
         for (int k0 = 0; k0 < w->kh; k0 += c->kernel_rows) {
             struct block b = block_of(c, group, k0);
-            outputs(c, k, rows, &b, columns_of(c, k, rows, &b, x, scratch), weights, add || k0 > 0,
-                    y);
+            block_outputs(c, k, rows, &b, columns_of(c, k, rows, &b, x, scratch), weights,
+                          add || k0 > 0, y);
         }
 }
 
@@ -347,8 +373,8 @@ static void convolve_tile_by_taps(const struct convolution *c, const struct kern
     for (int tap = 0; tap < w->kh * w->kw; tap++) {
         const struct convolution one = tap_of(c, tap);
         struct block b = tap_block(w, tap, 0, w->oc);
-        outputs(c, k, rows, &b, columns_of(&one, k, rows, &b, x, scratch), weights, add || tap > 0,
-                y);
+        block_outputs(c, k, rows, &b, columns_of(&one, k, rows, &b, x, scratch), weights,
+                      add || tap > 0, y);
     }
 }
 
@@ -379,15 +405,15 @@ static void weight_gradient(const struct convolution *c, const struct kernels *k
         for (int group = 0; group < w->g; group++)
             for (int k0 = 0; k0 < w->kh; k0 += c->kernel_rows) {
                 struct block b = block_of(c, group, k0);
-                weight_gradients(c, k, &rows, &b, columns_of(c, k, &rows, &b, x, scratch), dy,
-                                 add || t > 0, dw);
+                block_weight_gradient(c, k, &rows, &b, columns_of(c, k, &rows, &b, x, scratch), dy,
+                                      add || t > 0, dw);
             }
     }
 }
 
 /* The gradient of the columns: added to dx by col2im, or made where it belongs in a pointwise
  * convolution's dx. `transposed` [oc, taps] are the weights as the product takes them; where there
- * are none, cblas transposes. */
+ * are none, they lie in one slice, and cblas transposes. */
 static void data_gradient(const struct convolution *c, const struct kernels *k, int n,
                           const float *weights, const float *transposed, const float *dy, bool add,
                           float *dx, float *scratch)
@@ -405,7 +431,7 @@ static void data_gradient(const struct convolution *c, const struct kernels *k, 
                 p.a = (struct matrix){dy + rows.first * (size_t)w->oc + b.y0, w->oc, false};
                 p.b = (struct matrix){weights + filters.weights, filters.stride, true};
                 if (transposed)
-                    p.b = (struct matrix){transposed + b.row, filter_taps(w), false};
+                    p.b = (struct matrix){transposed + b.weights_row, filter_taps(w), false};
                 p.add = pointwise && add;
                 p.c = pointwise ? dx + rows.first * (size_t)w->ic : scratch;
                 k->product(p, c->pieces);
@@ -417,13 +443,12 @@ static void data_gradient(const struct convolution *c, const struct kernels *k, 
     }
 }
 
-/* The convolution of dy. */
+/* As the convolution of dy with the kernel turned. */
 static void data_gradient_turned(const struct convolution *c, const struct kernels *k, int n,
                                  const float *transposed, const float *dy, bool add, float *dx,
                                  float *scratch)
 {
-    size_t columns;
-    struct convolution adjoint = adjoint_of(c, &columns);
+    struct convolution adjoint = adjoint_of(c);
     adjoint.output_rows = smaller_of(c->data_rows, c->window.ih); /* as planned, though x be cut */
     convolve(&adjoint, k, n, dy, transposed, add, dx, scratch);
 }
@@ -451,7 +476,7 @@ void pixels_weights_tile(const struct convolution *c, const struct kernels *k, i
     struct block b = tap_block(w, tap, first, smaller_of(first + c->weight_filters, w->oc));
     for (int t = 0; t < tiles; t++) {
         struct rows rows = rows_of(c, n, tiles, t);
-        weight_gradients(c, k, &rows, &b, columns_of(&one, k, &rows, &b, x, scratch), dy, t > 0,
-                         dw);
+        block_weight_gradient(c, k, &rows, &b, columns_of(&one, k, &rows, &b, x, scratch), dy,
+                              t > 0, dw);
     }
 }

@@ -6,9 +6,9 @@
 #include <string.h>
 
 enum {
-    NARROW_N = 64,   /* with so few columns */
-    NARROW_K = 256,  /* b's piece may be longer, */
-    NARROW_B = 8192, /* 32 KB of b at the most, */
+    NARROW_N = 64,   /* with so few columns a piece has */
+    NARROW_K = 256,  /* so many terms, */
+    NARROW_B = 8192, /* but no more than 32 KB of b, */
     PIECE_N = 128,   /* else 96 KB, */
     PIECE_K = 192,
     TRANSPOSED_K = 64, /* or 32 KB where a is transposed and strides are long */
@@ -75,9 +75,9 @@ static void multiply_pieces(const struct product *p)
     int k_size = piece(p->k, k_most, 1);
     int m_most = PRODUCT_SMALL / (least(n_size, p->n) * k_size) / UNIT_M * UNIT_M;
     int m_size = piece(p->m, m_most, UNIT_M);
-    for (int n = 0; n < p->n; n += n_size)
-        for (int k = 0; k < p->k; k += k_size)
-            for (int m = 0; m < p->m; m += m_size)
+    for (int m = 0; m < p->m; m += m_size)
+        for (int n = 0; n < p->n; n += n_size)
+            for (int k = 0; k < p->k; k += k_size)
                 multiply(p, m, least(m_size, p->m - m), n, least(n_size, p->n - n), k,
                          least(k_size, p->k - k));
 }

@@ -57,6 +57,15 @@ static const struct shape shapes[] = {
     {1, 12, 40, 41, 17, 3, 2, 1, 1, 2, 3, 3, 0, 1, 5, 1},
     {2, 20, 14, 19, 9, 5, 4, 1, 1, 1, 1, 0, 0, 0, 0, 1},
     {1, 8, 20, 9, 8, 7, 1, 1, 1, 1, 1, 6, 0, 6, 0, 1},
+    /* weights in slices, by rows; the data gradient turned, with slices of x, y, both; scattered */
+    {1, 128, 9, 8, 192, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
+    {2, 128, 5, 6, 36, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
+    {2, 70, 6, 5, 128, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
+    {2, 128, 12, 11, 256, 2, 1, 1, 1, 2, 1, 2, 0, 0, 0, 1}, /* in tiles */
+    {1, 64, 4, 5, 256, 3, 3, 1, 1, 1, 1, 3, 4, 4, 3, 1},
+    {1, 70, 7, 6, 128, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 1},
+    {2, 256, 5, 4, 576, 2, 2, 1, 1, 1, 1, 0, 1, 1, 0, 1}, /* and the weight gradient, by slices */
+    {2, 128, 5, 4, 192, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1},
     /* a kernel row at a time */
     {2, 256, 5, 4, 10, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
     /* the weight gradient cut over weights: by taps, in slices of filters, the last one narrower */
@@ -74,6 +83,8 @@ static const struct shape shapes[] = {
     {3, 12, 21, 20, 8, 3, 2, 2, 1, 1, 2, 1, 1, 0, 1, 4},
     {2, 4, 6, 5, 8, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 4},
     {2, 32, 5, 6, 48, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 2},
+    {2, 12, 5, 4, 6, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 2},
+    {2, 8, 9, 10, 12, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 2},
     /* depthwise */
     {3, 3, 7, 8, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 3},
     {2, 33, 9, 8, 33, 5, 3, 2, 1, 1, 2, 2, 0, 1, 3, 33},
@@ -354,7 +365,8 @@ static bool takes_transposed(const struct convolution *c)
            (c->lowering == LOWERING_PIXELS || c->lowering == LOWERING_POINTWISE);
 }
 
-/* `pieces` whether this machine's BLAS is one for them or not, with transposed weights. */
+/* `pieces` whether this machine's BLAS is one for them or not, but where the plan turns the kernel:
+ * that convolution has a plan of its own. */
 static void check_plan(const struct convolution *plan, const struct problem *p, bool pieces)
 {
     struct convolution pieced = *plan;
@@ -393,16 +405,60 @@ Test(convolution, is_the_naive_sum_under_every_plan)
     }
 }
 
-/* So that the test above stays what it says: its shapes reach every way a plan can go. */
+/* A window's rows of x that its first `count` rows of y read, of `size` there are. */
+static int rows_read(int count, int size, int before, int kernel, int dilation, int stride)
+{
+    const int end = (count - 1) * stride + (kernel - 1) * dilation - before + 1;
+    return end < size ? end : size;
+}
+
+Test(convolution, cut_it_is_the_convolution_of_what_is_read)
+{
+    size_t turned = 0;
+    for (size_t i = 0; i < COUNT(shapes); i++) {
+        const struct convolution c = convolution_plan(window_of(&shapes[i]));
+        struct shape s = shapes[i];
+        const int oh = c.window.oh - 1, ow = c.window.ow - 1;
+        const double products = (double)(s.ic / s.g * s.oc) * (s.kh * s.kw * s.n) * (oh * ow);
+        if (c.lowering == LOWERING_POINTWISE || oh < 1 || ow < 1 || products > 5e6)
+            continue;
+        s.ih = rows_read(oh, s.ih, s.pt, s.kh, s.dh, s.sh);
+        s.iw = rows_read(ow, s.iw, s.pl, s.kw, s.dw, s.sw);
+        if (s.ih < 1 || s.iw < 1)
+            continue;
+        s.pb = (oh - 1) * s.sh + (s.kh - 1) * s.dh + 1 - s.pt - s.ih;
+        s.pr = (ow - 1) * s.sw + (s.kw - 1) * s.dw + 1 - s.pl - s.iw;
+        struct problem p = problem_solved(&s);
+        cr_assert(p.w.oh == oh && p.w.ow == ow);
+        const struct convolution cut = convolution_cut(&c, s.ih, s.iw, oh, ow);
+        check_plan(&cut, &p, c.pieces);
+        problem_destroy(&p);
+        turned += c.turned && !c.by_rows;
+    }
+    if (product_small_is_fast())
+        cr_expect_gt(turned, 0);
+}
+
+/* So that the tests above stay what they say: their shapes reach every way a plan can go. */
 Test(convolution, the_tested_shapes_reach_every_plan)
 {
     size_t lowerings[4] = {0}, taps_layouts[2][2] = {{0}}, weights_apart[4] = {0};
     size_t narrow_slices[4] = {0}, tiles[4][2] = {{0}}, parts = 0, kernel_rows = 0, by_rows = 0;
     size_t short_parts = 0, by_taps = 0, full_taps = 0;
+    size_t sliced_rows = 0, sliced_points = 0, scattered = 0, slices_of[2][2] = {{0}};
+    size_t sliced_apart = 0, merged[2] = {0};
     for (size_t i = 0; i < COUNT(shapes); i++) {
         const struct window w = window_of(&shapes[i]);
         const struct convolution c = convolution_plan(w);
         lowerings[c.lowering]++;
+        const bool sliced = w.g == 1 && c.slices > 1;
+        merged[c.by_rows] += c.merged > 0 && c.turned;
+        sliced_rows += sliced && c.by_rows;
+        sliced_points += sliced && c.lowering == LOWERING_POINTWISE;
+        scattered += sliced && !c.turned;
+        if (c.turned && !c.by_rows && c.lowering == LOWERING_PIXELS)
+            slices_of[w.ic % 64 == 0 && w.ic > 64][sliced]++;
+        sliced_apart += sliced && c.weight_tiles > 0 && w.oc % c.weight_filters != 0;
         if (c.lowering == LOWERING_TAPS) {
             taps_layouts[c.by_rows][c.y_layout]++;
             parts += c.output_rows < w.oh;
@@ -431,7 +487,14 @@ Test(convolution, the_tested_shapes_reach_every_plan)
     if (product_small_is_fast()) {
         cr_expect_gt(by_taps, full_taps);
         cr_expect_gt(full_taps, 0);
+        cr_expect_gt(sliced_rows, 0);
+        cr_expect_gt(sliced_points, 0);
+        cr_expect_gt(scattered, 0);
+        cr_expect(slices_of[0][1] > 0 && slices_of[1][0] > 0 && slices_of[1][1] > 0);
+        cr_expect_gt(sliced_apart, 0);
+        cr_expect_gt(merged[false], 0);
     }
+    cr_expect_gt(merged[true], 0);
     cr_expect_gt(short_parts, 0);
     cr_expect_gt(weights_apart[LOWERING_PIXELS], 0);
     cr_expect_gt(weights_apart[LOWERING_POINTWISE], 0);
@@ -458,6 +521,9 @@ Test(convolution, the_plan_wants_the_layout_it_is_made_for)
         cr_expect_eq(wanted.weight_rows, same.weight_rows);
         cr_expect_eq(wanted.weight_tiles, same.weight_tiles);
         cr_expect_eq(wanted.scratch, same.scratch);
+        cr_expect_eq(wanted.slices, same.slices);
+        cr_expect_eq(wanted.turned, same.turned);
+        cr_expect_eq(wanted.transposed, same.transposed);
     }
 }
 
@@ -467,7 +533,7 @@ Test(convolution, weight_strides_are_those_of_the_documented_orders)
     for (size_t i = 0; i < COUNT(shapes); i++) {
         const struct window w = window_of(&shapes[i]);
         const struct convolution c = convolution_plan(w);
-        const int icg = w.ic / w.g, filters = c.slices && !c.merged ? w.oc / c.slices : w.oc / w.g;
+        const int icg = w.ic / w.g, filters = w.oc / (c.slices ? c.slices : w.g);
         size_t index = 0;
         for (int o = 0; o < w.oc; o++)
             for (int in = 0; in < icg; in++)
@@ -622,7 +688,7 @@ Test(convolution, products_in_pieces_are_the_sums_of_products)
 {
     static const struct {
         int m, n, k;
-    } sizes[] = {{1024, 1001, 1}, {1, 201, 5003}, {1009, 1, 1000}, {129, 129, 65}};
+    } sizes[] = {{1024, 1001, 1}, {1, 201, 5003}, {1009, 1, 1000}, {129, 129, 65}, {301, 63, 259}};
     for (size_t i = 0; i < COUNT(sizes); i++) {
         const int m = sizes[i].m, n = sizes[i].n, k = sizes[i].k;
         float *a = guarded_floats((size_t)(m * k)), *b = guarded_floats((size_t)(k * n));

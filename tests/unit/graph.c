@@ -413,15 +413,18 @@ static float *drawn_weights(const struct graph *graph, const char *name)
     return values;
 }
 
-/* 6 channels to 10 filters in 2 groups: 3 of a group's 5 filters pass a channel on. */
+/* 6 channels to 10 filters in 2 groups: 3 of a group's 5 filters pass a channel on. Of 192 filters,
+ * whose weights may lie in slices, the first 10 do. */
 Test(graph, dirac_passes_inputs_on_and_draws_what_is_left)
 {
     struct graph *graph = graph_of((struct shape){6, 9, 9}, 4,
                                    "[c]\ntype = conv\nfilters = 10\ngroups = 2\nkernel = 3x4\n"
+                                   "init = dirac\n[e]\ntype = conv\nfilters = 192\nkernel = 1\n"
                                    "init = dirac\n[mean]\ntype = globalavgpool\n"
                                    "[d]\ntype = dense\nunits = 4\ninit = dirac\n");
     const float bound = 1 / 6.0f; /* 36 inputs of a filter */
     float *conv = drawn_weights(graph, "c"), *dense = drawn_weights(graph, "d");
+    float *pointwise = drawn_weights(graph, "e");
     for (int i = 0; i < 10 * 36; i++) {
         const int filter = i / 36 % 5, channel = i / 12 % 3, row = i / 4 % 3, column = i % 4;
         if (filter < 3)
@@ -430,9 +433,13 @@ Test(graph, dirac_passes_inputs_on_and_draws_what_is_left)
             cr_expect(conv[i] != 0 && conv[i] >= -bound && conv[i] <= bound, "%d: %g", i,
                       (double)conv[i]);
     }
-    for (int i = 0; i < 4 * 10; i++)
-        cr_expect_eq(dense[i], i / 10 == i % 10 ? 1 : 0, "%d", i);
+    for (int i = 0; i < 192 * 10; i++)
+        cr_expect(i < 100 ? pointwise[i] == (i / 10 == i % 10) : pointwise[i] != 0, "%d: %g", i,
+                  (double)pointwise[i]);
+    for (int i = 0; i < 4 * 192; i++)
+        cr_expect_eq(dense[i], i / 192 == i % 192 ? 1 : 0, "%d", i);
     free(conv);
+    free(pointwise);
     free(dense);
     graph_destroy(graph);
 }
