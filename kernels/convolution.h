@@ -2,7 +2,7 @@
  *
  * convolution_plan() decides by shape alone how a convolution is lowered; everything that
  * follows, and so every bit of a result, is fixed by that plan. Weights lie as
- *   [slices, kh, kw, ic/g, oc/slices]  pixels first and pointwise
+ *   [slices, kh, kw, ic/g, oc/slices]  pixels first and pointwise; where slices is 0, g
  *   [ic, kh, kw, oc]         taps first, y in NHWC
  *   [oc, ic, kh, kw]         taps first, y in NCHW
  *   [kh, ic, kw, oc], [oc, kh, ic, kw]   the same by kernel rows

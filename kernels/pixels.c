@@ -9,23 +9,24 @@
  * The data gradient of strides of 1 is such a convolution too, of dy with the kernel turned, where
  * that is faster: nothing is scattered.
  *
- * The weights of some filters lie together, [taps, filters] a slice: a group's, or, of many filters
- * whose products go in pieces, so many as a piece has columns. What a piece takes of them then is
- * contiguous; rows a power of two apart would displace one another from the first cache.
+ * The weights of some filters lie together, [taps, filters] a slice: a group's, or, where products
+ * go in pieces and filters and channels are such, so many as a piece has columns. What a piece
+ * takes of them then is contiguous; rows a power of two apart would displace one another from the
+ * first cache.
  */
 #include "lowered.h"
 
 enum {
     TILE_ROWS = 512,            /* output pixels a tile, at the most */
-    SLICE_FILTERS = 64,         /* filters a slice: the width of the fastest pieces, */
-    SLICED_CHANNELS = 576,      /* up to so many channels, in and out */
+    SLICE_FILTERS = 64,         /* a slice, the width of the fastest pieces: of multiples of it, */
+    SLICED_CHANNELS = 576,      /* and up to so many channels, in and out */
     PIECES_FILTERS = 256,       /* up to so many filters pieces are faster without slices, too: */
     PIECES_FLOATS = 400 * 1000, /* then a tile's columns fit into L2, */
     PIECES_ROWS = 128,          /* but it has so many rows at least */
     TAP_CHANNELS = 64,          /* in pieces and from here on forward a tap at a time, */
-    TAP_ROWS = 256,       /* by so many rows: columns, a slice's weights and sums fit into L2 */
-    TURNED_CHANNELS = 64, /* from here on the data gradient is a convolution of dy, */
-    TURNED_PIXELS = 110,  /* by up to so many per cent of the output's pixels */
+    TAP_ROWS = 256,             /* by so many rows: columns, slice and sums fit into L2 */
+    TURNED_CHANNELS = 64,       /* from here on, and of 1x1, dx is made by a convolution of dy */
+    TURNED_PIXELS = 110,        /* of up to so many per cent of dy's pixels */
     WEIGHT_FLOATS = 384 * 1024, /* up to here the sums of a weight gradient stay in L2, */
     WEIGHT_ROWS = 128,          /* beside tiles of so many rows */
     SPLIT_CHANNELS = 256,       /* from here on otherwise one kernel row at a time */

@@ -56,7 +56,7 @@ static const struct shape shapes[] = {
     {2, 9, 37, 35, 10, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
     {1, 12, 40, 41, 17, 3, 2, 1, 1, 2, 3, 3, 0, 1, 5, 1},
     {2, 20, 14, 19, 9, 5, 4, 1, 1, 1, 1, 0, 0, 0, 0, 1},
-    {1, 8, 20, 9, 8, 7, 1, 1, 1, 1, 1, 6, 0, 6, 0, 1},
+    {1, 8, 20, 9, 8, 7, 1, 1, 1, 1, 1, 7, 0, 6, 0, 1}, /* dy turned is cropped, not padded */
     /* weights in slices, by rows; the data gradient turned, with slices of x, y, both; scattered */
     {1, 128, 9, 8, 192, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
     {2, 128, 5, 6, 36, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
@@ -64,11 +64,11 @@ static const struct shape shapes[] = {
     {2, 128, 12, 11, 256, 2, 1, 1, 1, 2, 1, 2, 0, 0, 0, 1}, /* in tiles */
     {1, 64, 4, 5, 256, 3, 3, 1, 1, 1, 1, 3, 4, 4, 3, 1},
     {1, 70, 7, 6, 128, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 1},
-    {2, 256, 5, 4, 576, 2, 2, 1, 1, 1, 1, 0, 1, 1, 0, 1}, /* and the weight gradient, by slices */
+    {2, 256, 5, 4, 576, 2, 2, 1, 1, 1, 1, 0, 1, 1, 0, 1}, /* and the weight gradient, in parts */
     {2, 128, 5, 4, 192, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1},
     /* a kernel row at a time */
     {2, 256, 5, 4, 10, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
-    /* the weight gradient cut over weights: by taps, in slices of filters, the last one narrower */
+    /* the weight gradient cut over weights: by taps, in parts of filters, the last one narrower */
     {2, 256, 4, 3, 256, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
     {1, 259, 5, 5, 250, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 1},
     {5, 130, 15, 15, 456, 3, 3, 2, 1, 1, 1, 0, 1, 1, 1, 1}, /* and several tiles */
@@ -443,7 +443,7 @@ Test(convolution, cut_it_is_the_convolution_of_what_is_read)
 Test(convolution, the_tested_shapes_reach_every_plan)
 {
     size_t lowerings[4] = {0}, taps_layouts[2][2] = {{0}}, weights_apart[4] = {0};
-    size_t narrow_slices[4] = {0}, tiles[4][2] = {{0}}, parts = 0, kernel_rows = 0, by_rows = 0;
+    size_t narrow_parts[4] = {0}, tiles[4][2] = {{0}}, parts = 0, kernel_rows = 0, by_rows = 0;
     size_t short_parts = 0, by_taps = 0, full_taps = 0;
     size_t sliced_rows = 0, sliced_points = 0, scattered = 0, slices_of[2][2] = {{0}};
     size_t sliced_apart = 0, merged[2] = {0};
@@ -475,7 +475,7 @@ Test(convolution, the_tested_shapes_reach_every_plan)
         by_taps += c.tap_rows > 0 && pixels > c.tap_rows;
         full_taps += c.tap_rows > 0 && pixels > c.tap_rows && c.tap_rows == c.rows && w.kw == 1;
         kernel_rows += c.rows > 0 && c.kernel_rows < w.kh;
-        narrow_slices[c.lowering] += c.weight_tiles > 0 && w.oc % c.weight_filters != 0;
+        narrow_parts[c.lowering] += c.weight_tiles > 0 && w.oc % c.weight_filters != 0;
     }
     for (size_t i = 0; i < 4; i++)
         cr_expect_gt(lowerings[i], 1, "lowering %zu", i);
@@ -504,8 +504,8 @@ Test(convolution, the_tested_shapes_reach_every_plan)
         cr_expect_gt(tiles[LOWERING_POINTWISE][apart], 0, "apart %d", apart);
     }
     cr_expect_gt(kernel_rows, 0);
-    cr_expect_gt(narrow_slices[LOWERING_PIXELS], 0);
-    cr_expect_gt(narrow_slices[LOWERING_POINTWISE], 0);
+    cr_expect_gt(narrow_parts[LOWERING_PIXELS], 0);
+    cr_expect_gt(narrow_parts[LOWERING_POINTWISE], 0);
 }
 
 Test(convolution, the_plan_wants_the_layout_it_is_made_for)
